@@ -1,0 +1,30 @@
+"""Fixtures that several test files use."""
+
+import copy
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def small_network():
+    """A small float32 network with random weights. Shared: change a copy, never this one."""
+    import torch  # takes seconds, and most test files do without
+
+    from tfnormals.network import NetworkConfig, TensorFramesPointNet
+
+    config = NetworkConfig(
+        scalars=(8, 8, 12, 12, 16, 16),
+        vectors=(2, 3, 3, 4, 4, 5),
+        hidden=(16, 16, 24, 24, 32, 32),
+        down=(1, 1, 1, 1, 1, 1),
+        up=(1, 1, 1, 1, 1, 0),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return TensorFramesPointNet(config).eval().requires_grad_(requires_grad=False)
+
+
+@pytest.fixture(scope="session")
+def exact_network(small_network):
+    """The same network in float64."""
+    return copy.deepcopy(small_network).double()

@@ -1,0 +1,246 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from helpers import (
+    EXACT_DEG,
+    FLOAT32_MEDIAN_DEG,
+    LAYER,
+    MOTIONS,
+    TURNS,
+    assert_equivariant,
+    cube,
+    motion,
+    plane,
+    quantised,
+    sphere,
+    torus,
+)
+
+from tfnormals.graph import build_graph
+from tfnormals.metrics import angle_deg
+from tfnormals.network import TensorFramesPointNet, level_tensors
+
+SHAPES = {"cube": cube, "sphere": sphere, "torus": torus}
+each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+
+
+def cloud(shape=torus, count=300, seed=0):
+    return quantised(shape(count, np.random.default_rng(seed))[0])
+
+
+def tensors(points, dtype=torch.float64):
+    return level_tensors(build_graph(points).levels, dtype)
+
+
+def answered(network, points):
+    """The network's answer for every row of the points."""
+    graph = build_graph(points)
+    dtype = network.stem.weight.dtype
+    answer = network.answer(level_tensors(graph.levels, dtype))
+    return [part.double().numpy()[graph.inverse] for part in answer]
+
+
+def predicted(network, points, hand=1.0):
+    """The network's prediction for every row of the points, (n, 7)."""
+    graph = build_graph(points)
+    return columns(network(level_tensors(graph.levels, torch.float64), hand))[graph.inverse]
+
+
+def columns(prediction):
+    parts = [prediction.direction, prediction.side, prediction.error[:, None]]
+    return torch.cat(parts, 1).numpy()
+
+
+@each_shape
+@pytest.mark.parametrize("kind", MOTIONS)
+def test_the_answer_follows_the_cloud(shape, kind, exact_network):
+    assert_equivariant(
+        lambda points: answered(exact_network, points)[0], cloud(shape), kind, EXACT_DEG
+    )
+
+
+@each_shape
+@pytest.mark.parametrize("kind", MOTIONS)
+def test_logit_and_error_do_not_change_when_the_cloud_moves(shape, kind, exact_network):
+    points = cloud(shape)
+    moved = motion(kind, len(points), np.random.default_rng(0))
+
+    _, logit, error = answered(exact_network, points)
+    _, moved_logit, moved_error = answered(exact_network, moved.points(points))
+
+    np.testing.assert_allclose(moved_logit, logit[moved.order], atol=LAYER)
+    np.testing.assert_allclose(moved_error, error[moved.order], atol=LAYER)
+
+
+@each_shape
+@pytest.mark.parametrize("kind", TURNS)
+def test_float32_answers_follow_the_cloud(shape, kind, small_network):
+    points = cloud(shape)
+    moved = motion(kind, len(points), np.random.default_rng(0))
+
+    rest, other = (answered(small_network, p)[0] for p in (points, moved.points(points)))
+
+    assert np.median(angle_deg(other, moved.normals(rest))) < FLOAT32_MEDIAN_DEG
+
+
+@pytest.mark.parametrize("kind", TURNS)
+def test_a_network_with_a_direction_of_its_own_is_found_out(kind, exact_network):
+    def biased(points):
+        return answered(exact_network, points)[0] + [0, 0, 1e-6]
+
+    with pytest.raises(AssertionError, match="degrees at point"):
+        assert_equivariant(biased, cloud(cube), kind, EXACT_DEG)
+
+
+@each_shape
+def test_left_handed_frames_see_a_cloud_as_right_handed_ones_its_mirror_image(
+    shape, exact_network
+):
+    points = cloud(shape)
+    mirror = motion("reflection", len(points), np.random.default_rng(0))
+
+    left = predicted(exact_network, points, -1.0)
+    right = predicted(exact_network, mirror.points(points), 1.0)
+
+    for part in (slice(0, 3), slice(3, 6)):
+        np.testing.assert_allclose(right[:, part], mirror.normals(left[:, part]), atol=LAYER)
+    np.testing.assert_allclose(right[:, 6], left[:, 6], atol=LAYER)
+
+
+def test_one_handedness_alone_does_not_follow_mirror_images(exact_network):
+    """The control of the tests above: averaging both is what makes them pass."""
+    with pytest.raises(AssertionError, match="degrees at point"):
+        assert_equivariant(
+            lambda points: predicted(exact_network, points)[:, :3],
+            cloud(cube),
+            "reflection",
+            EXACT_DEG,
+        )
+
+
+@pytest.mark.parametrize("kind", TURNS)
+def test_a_flat_cloud_gives_its_normal_or_a_direction_within_it(kind, exact_network):
+    points = cloud(plane)
+    moved = motion(kind, len(points), np.random.default_rng(0))
+
+    normals, logit, _ = answered(exact_network, moved.points(points))
+
+    along = np.abs(normals @ moved.matrix[:, 2])
+    assert np.minimum(along, 1 - along).max() < LAYER
+    np.testing.assert_allclose(logit[along > 0.5], 0, atol=LAYER)
+
+
+@pytest.mark.parametrize("count", [17, 18, 68, 69, 1000, 5000])
+def test_any_number_of_points_gets_an_answer(count, small_network):
+    normals, logit, error = answered(small_network, cloud(count=count))
+
+    assert normals.shape == (count, 3)
+    assert logit.shape == error.shape == (count,)
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-6)
+    assert (logit >= 0).all()
+    assert (error > 0).all()
+    assert (error < 1).all()
+
+
+def test_the_same_cloud_gives_the_same_bits(small_network):
+    for one, other in zip(
+        answered(small_network, cloud()), answered(small_network, cloud()), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_levels_are_not_changed(exact_network):
+    levels, untouched = tensors(cloud()), tensors(cloud())
+
+    exact_network.answer(levels)
+
+    for one, other in zip(levels, untouched, strict=True):
+        for a, b in zip((*one.receivers, *one[1:]), (*other.receivers, *other[1:]), strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("hand", [1.0, -1.0])
+def test_gradients_reach_every_parameter(hand, exact_network):
+    network = copy.deepcopy(exact_network).requires_grad_()
+
+    prediction = network(tensors(cloud()), hand)
+    sum(part.square().sum() for part in prediction).backward()
+
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_progress_counts_up_to_the_end(small_network):
+    seen = []
+
+    small_network.answer(
+        tensors(cloud(), torch.float32), lambda done, total: seen.append((done, total))
+    )
+
+    total = seen[-1][1]
+    assert seen == [(done, total) for done in range(1, total + 1)]
+
+
+def test_the_default_network_runs():
+    with torch.random.fork_rng(devices=[]):
+        network = TensorFramesPointNet().eval().requires_grad_(requires_grad=False)
+
+    assert np.isfinite(answered(network, cloud())[0]).all()
+
+
+def neighborhoods(points):
+    """The neighbours of each row; of so few points, on every level the same."""
+    graph = build_graph(points)
+    rows = graph.order[graph.levels[0].neighbors].T
+    return {int(row[0]): frozenset(row.tolist()) for row in rows}
+
+
+def exchange(seed):
+    """Two clouds that differ by a last bit, between which a last neighbour is exchanged."""
+    rng = np.random.default_rng(seed)
+    rest, step = torus(17, rng)[0], np.zeros((17, 3))
+    step[5] = rng.normal(size=3) * 0.3
+    before = neighborhoods(rest)
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        same = neighborhoods(rest + middle * step) == before
+        low, high = (middle, high) if same else (low, middle)
+    assert neighborhoods(rest + low * step) != neighborhoods(rest + high * step)
+    return rest + low * step, rest + high * step
+
+
+def without_envelope(network, points):
+    graph = build_graph(points)
+    levels = [
+        level._replace(receivers=level.receivers._replace(edges=level.receivers.edges.clone()))
+        for level in level_tensors(graph.levels, torch.float64)
+    ]
+    for level in levels:
+        level.receivers.edges[5] = 0
+    return columns(network(levels, 1.0))[graph.inverse]
+
+
+@pytest.mark.parametrize("seed", [2, 6, 9])
+def test_exchanging_a_neighbour_does_not_make_the_output_jump(seed, exact_network):
+    one, other = exchange(seed)
+
+    jump = predicted(exact_network, one) - predicted(exact_network, other)
+    hard = without_envelope(exact_network, one) - without_envelope(exact_network, other)
+
+    # Ranks are decided on rounded coordinates, so the exchange is not quite at equal distances.
+    assert np.abs(jump).max() < 1e-6
+    assert np.abs(hard).max() > 100 * np.abs(jump).max()
+
+
+def test_a_small_change_of_one_point_changes_the_output_a_little(exact_network):
+    points = torus(17, np.random.default_rng(0))[0]
+    nudge = np.zeros((17, 3))
+    nudge[5] = [1e-7, -1e-7, 1e-7]
+
+    change = predicted(exact_network, points + nudge) - predicted(exact_network, points)
+
+    assert 0 < np.abs(change).max() < 1e-6

@@ -1,0 +1,5 @@
+"""``python -m tfnormals``."""
+
+from .cli import main
+
+main()

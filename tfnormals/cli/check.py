@@ -1,0 +1,89 @@
+"""``tfnormals check-equivariance``: does a model follow rotations, reflections and the rest?"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from ..errors import CloudError
+from .console import progress_bar, say_error, table_console, write_json
+from .options import DEFAULT_MODEL, JsonOption, ModelOption
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..equivariance import Row
+    from ..geometry import Array
+
+
+def check_equivariance(
+    cloud: Annotated[
+        Path | None,
+        typer.Argument(metavar="CLOUD", help="Cloud to check on; by default a built-in set."),
+    ] = None,
+    model: ModelOption = DEFAULT_MODEL,
+    json_lines: JsonOption = False,
+) -> None:
+    """Measure how exactly normals follow.
+
+    The cloud is rotated, mirrored, moved, scaled and reordered at random, in float64 and float32.
+    The exit code is 1 if an angle is above its tolerance.
+    """
+    clouds = _clouds(cloud)
+    from ..equivariance import check
+    from ..pretrained import load_model
+
+    network = load_model(model)
+    try:
+        with progress_bar("transforms") as on_progress:
+            rows = check(network, clouds, on_progress)
+    except CloudError as error:
+        raise CloudError(f"{cloud}: {error}" if cloud else str(error)) from error
+    if json_lines:
+        for row in rows:
+            write_json({**asdict(row), "model": model})
+    else:
+        table_console().print(_table(rows))
+    failed = sum(not row.passed for row in rows)
+    if failed:
+        say_error(f"{model}: {failed} of {len(rows)} transforms above tolerance")
+        raise typer.Exit(1)
+
+
+def _clouds(cloud: Path | None) -> dict[str, "Array"]:
+    if cloud is None:
+        from ..equivariance import builtin_clouds
+
+        return builtin_clouds()
+    from ..clouds import read_cloud
+
+    return {str(cloud): read_cloud(cloud).points}
+
+
+def _table(rows: "Sequence[Row]") -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title="angles in degrees", title_justify="left")
+    for column in ("cloud", "transform", "dtype"):
+        table.add_column(column, no_wrap=True)
+    for column in ("worst", "99 %", "median", "allowed", "confidence", "ambiguous", "sign free"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for row in rows:
+        judged = "worst" if row.dtype == "float64" else "median"
+        table.add_row(
+            row.cloud,
+            row.transform,
+            row.dtype,
+            f"{row.worst_deg:.1e}",
+            f"{row.p99_deg:.1e}",
+            f"{row.median_deg:.1e}",
+            f"{judged} {row.tolerance_deg:.0e}",
+            f"{row.confidence_worst:.1e}",
+            f"{row.ambiguous:,}",
+            f"{row.sign_free:,}",
+            "ok" if row.passed else "FAILED",
+            end_section=row.transform == rows[-1].transform,
+        )
+    return table

@@ -1,0 +1,73 @@
+"""What all commands say and how: data on stdout, everything else on stderr."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from threading import Timer
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from .. import __version__
+from ..errors import TfnormalsError
+
+TABLE_WIDTH = 160
+"""Columns of a table that goes to a file or a pipe."""
+
+talk = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+"""Where everything but data goes. File names hold brackets and colons, so nothing is markup."""
+
+
+def say_error(error: TfnormalsError | str) -> None:
+    """Prints an error in one line."""
+    talk.print(f"tfnormals: {error}")
+
+
+def write_json(record: Mapping[str, object]) -> None:
+    """Prints a record, completed by the version, as one line on stdout.
+
+    Raises:
+        TfnormalsError: If stdout cannot take it; a closed pipe stays a ``BrokenPipeError``.
+    """
+    line = json.dumps({**record, "version": __version__})
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise TfnormalsError(f"stdout: {error.strerror or error}; send it elsewhere") from error
+
+
+def table_console() -> Console:
+    """A console on stdout that never cuts a table short in a file or a pipe."""
+    width = None if sys.stdout.isatty() else TABLE_WIDTH
+    return Console(width=width, markup=False, emoji=False, highlight=False)
+
+
+@contextmanager
+def progress_bar(label: str, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal for what takes more than a second; it is gone when done.
+
+    Args:
+        label: What is being done.
+        shown: False for no bar at all.
+
+    Yields:
+        To be called with the numbers of finished and of all steps.
+    """
+    if not (shown and talk.is_terminal):
+        yield lambda done, total: None
+        return
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    text = TextColumn("{task.description}", markup=False)
+    bar = Progress(text, *columns, console=talk, transient=True)
+    task = bar.add_task(label, total=None)
+    late = Timer(1.0, bar.start)
+    late.start()
+    try:
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+    finally:
+        late.cancel()
+        late.join()
+        bar.stop()

@@ -1,0 +1,77 @@
+"""What ``predict`` tells about a cloud, to people and to programs."""
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from .targets import Job
+
+if TYPE_CHECKING:
+    from ..estimation import Estimate
+
+Orient = Literal["outward", "viewpoint", "none"]
+Viewpoint = tuple[float, float, float]
+
+
+class Side(NamedTuple):
+    """How the sides of the normals are chosen."""
+
+    orient: Orient
+    viewpoint: Viewpoint | None = None
+    """The sensor, for ``viewpoint``."""
+    owner: str = ""
+    """Where the viewpoint is from, such as "of the file"."""
+
+
+class Outcome(NamedTuple):
+    """What was done to one cloud."""
+
+    job: Job
+    side: Side
+    seconds: float
+    estimate: "Estimate"
+
+    def figures(self) -> dict[str, object]:
+        """All of it as flat columns."""
+        return {
+            "input": str(self.job.source),
+            "output": str(self.job.target),
+            "points": self._points,
+            "points_not_finite": self.estimate.skipped,
+            "seconds": round(self.seconds, 3),
+            "points_per_second": round(self._points / self.seconds),
+            "low_confidence_share": round(self._low_confidence_share, 4),
+            "orient": self.side.orient,
+            "viewpoint": self.side.viewpoint,
+            "planar": self.estimate.planar,
+            "ambiguous": self.estimate.ambiguous,
+        }
+
+    def line(self) -> str:
+        """What matters of it, in one line."""
+        first = f"{self.job.source_name} -> {self.job.target_name}: {self._points:,} points in "
+        pace = f"{self.seconds:.1f} s ({self._points / self.seconds:,.0f} points/s)"
+        unsure = f"{self._low_confidence_share:.1%} with low confidence"
+        return "; ".join([f"{first}{pace}, {unsure}", *self._remarks()])
+
+    def _remarks(self) -> list[str]:
+        remarks = []
+        if self.side.viewpoint:
+            place = " ".join(f"{value:g}" for value in self.side.viewpoint)
+            remarks.append(f"facing the viewpoint {place} {self.side.owner}".rstrip())
+        if self.estimate.skipped:
+            remarks.append(f"{self.estimate.skipped:,} points are not finite, their normals NaN")
+        if self.estimate.planar and self.side.orient == "outward":
+            remarks.append("all points lie on one plane, so the side is unknown")
+        if self.estimate.ambiguous:
+            remarks.append("the cloud is symmetric, so a turned copy may get other normals")
+        return remarks
+
+    @property
+    def _points(self) -> int:
+        return len(self.estimate.confidence)
+
+    @property
+    def _low_confidence_share(self) -> float:
+        from ..estimation import LOW_CONFIDENCE  # torch takes seconds to import
+
+        low = int((self.estimate.confidence < LOW_CONFIDENCE).sum()) - self.estimate.skipped
+        return low / (self._points - self.estimate.skipped)

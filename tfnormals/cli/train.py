@@ -1,0 +1,207 @@
+"""``tfnormals train``: a network from meshes, clouds and procedural shapes."""
+
+import shlex
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from ..errors import DataError, OutputExistsError
+from .console import progress_bar, talk
+from .options import DeviceOption, usable_device
+
+if TYPE_CHECKING:
+    from ..data.sources import Source
+    from ..network import NetworkConfig
+    from ..training import Progress as Step
+    from ..training import TrainingConfig
+
+Size = Literal["base", "small"]
+
+RUN = "--out / --resume"
+STEPS_PER_LINE = 50
+"""Also the number of steps that losses are averaged over."""
+LOSSES = {
+    "loss": "loss",
+    "direction": "direction",
+    "side": "side",
+    "sides_right": "share of sides right",
+}
+ERRORS = {
+    "rmse_deg": "unoriented {:.2f} deg",
+    "oriented_rmse_deg": "oriented {:.2f} deg",
+    "outward_share": "outward {:.1%}",
+}
+
+
+def train_network(
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of closed meshes (.ply .obj .off .stl) or PCPNet-layout clouds; may be "
+            "repeated. Half of the shapes are procedural; all of them without it.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder of a new run.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Run to continue, with all of its settings."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, show_default="10000", help="Length of the run."),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(metavar="N", min=0.01, help="Length of the run in time instead."),
+    ] = None,
+    batch_points: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, show_default="8192", help="Points of a batch, about."),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(metavar="RATE", min=0, show_default="0.002", help="At its highest."),
+    ] = None,
+    size: Annotated[
+        Size | None,
+        typer.Option(show_default="base", help="Of the network; small has half the channels."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, show_default="0", help="Chooses all random numbers."),
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a network on shapes.
+
+    RUN is then a model: `tfnormals predict --model RUN`. However a run was stopped, --resume RUN
+    continues it as if nothing had happened.
+    """
+    run = out or resume
+    if run is None or (out and resume):
+        raise typer.BadParameter("give one of them: a new run or one to continue", param_hint=RUN)
+    if steps and minutes:
+        raise typer.BadParameter("a run has --steps or --minutes", param_hint="--minutes")
+    kept = {"--data": data, "--batch-points": batch_points, "--learning-rate": learning_rate}
+    for name, value in {**kept, "--size": size, "--seed": seed}.items():
+        if resume and value not in (None, []):
+            raise typer.BadParameter("a run keeps what it started with", param_hint=name)
+    if out:
+        _check_new(out)
+    from ..runs import load_settings
+    from ..training import TrainingConfig
+
+    if resume:
+        config, data = load_settings(resume)
+    else:
+        default = TrainingConfig()
+        config = TrainingConfig(
+            batch_points=batch_points or default.batch_points,
+            learning_rate=default.learning_rate if learning_rate is None else learning_rate,
+            seed=seed or default.seed,
+            network=_network(size or "base"),
+        )
+    if steps:
+        config = replace(config, steps=steps, minutes=None)
+    elif minutes:
+        config = replace(config, minutes=minutes)
+    _train(run, config, data or [], device)
+
+
+def _check_new(run: Path) -> None:
+    if run.exists() and not (run.is_dir() and not any(run.iterdir())):
+        raise OutputExistsError(f"{run}: exists already; --resume continues a run")
+
+
+def _network(size: Size) -> "NetworkConfig":
+    from ..network import NetworkConfig
+
+    base = NetworkConfig()
+    if size == "base":
+        return base
+    scalars, vectors, hidden = (
+        tuple(width // 2 for width in widths)
+        for widths in (base.scalars, base.vectors, base.hidden)
+    )
+    return replace(base, scalars=scalars, vectors=vectors, hidden=hidden)
+
+
+def _train(run: Path, config: "TrainingConfig", data: Sequence[Path], device: str) -> None:
+    from ..data.sources import split
+    from ..pretrained import RUN_MODEL
+    from ..report import training_curves
+    from ..runs import save_settings
+    from ..training import Trainer
+
+    place = usable_device(device)
+    sources, held_out = split(_sources(data))
+    save_settings(run, config, data)
+    trainer = Trainer(run, config, sources, held_out, place)
+    if trainer.done >= 1:
+        talk.print(f"{run}: was complete; --steps or --minutes makes it longer")
+    try:
+        with _display(trainer.done) as show:
+            trainer.train(show)
+    except KeyboardInterrupt:
+        command = shlex.join(["tfnormals", "train", "--resume", str(run)])
+        talk.print(f"stopped at step {trainer.step:,}; to go on: {command}")
+        raise
+    if not (run / RUN_MODEL).exists():
+        raise DataError(f"{run}: learned nothing finite; lower --learning-rate")
+    pace = f"{trainer.step:,} steps in {trainer.seconds / 60:.1f} min"
+    talk.print(f"{run}: {pace}; model {run / RUN_MODEL}, curves {training_curves(run)}")
+
+
+def _sources(folders: Sequence[Path]) -> list["Source"]:
+    from ..data.sources import load_sources
+
+    if not folders:
+        return []
+    with progress_bar("reading shapes") as on_progress:
+        sources, skipped = load_sources(folders, on_progress)
+    for path, reason in skipped:
+        talk.print(f"skipped {path}: {reason}")
+    talk.print(f"{len(sources):,} shapes to learn from, {len(skipped):,} files skipped")
+    if not sources:
+        raise DataError(f"{', '.join(map(str, folders))}: no file can be used; see the reasons")
+    return sources
+
+
+@contextmanager
+def _display(done: float) -> Iterator[Callable[["Step"], None]]:
+    """What shows the steps of a run: a bar on a terminal, otherwise a line now and then."""
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=talk,
+        transient=True,
+        disable=not talk.is_terminal,
+    )
+    task = bar.add_task("starting", total=1.0)
+    bar.update(task, completed=done)
+    recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=STEPS_PER_LINE))
+
+    def show(step: "Step") -> None:
+        for name, value in step.losses.items():
+            recent[name].append(value)
+        line = f"step {step.step:,}, {step.done:.1%}"
+        means = ", ".join(f"{told} {fmean(recent[name]):.3f}" for name, told in LOSSES.items())
+        bar.update(task, completed=step.done, description=f"{line}: {means}")
+        if step.validation:
+            errors = (told.format(step.validation[name]) for name, told in ERRORS.items())
+            talk.print(f"{line}: validation {', '.join(errors)}")
+        elif bar.disable and step.step % STEPS_PER_LINE == 0:
+            talk.print(f"{line}: {means}")
+
+    with bar:
+        yield show

@@ -1,0 +1,95 @@
+"""What is read from a cloud file, whatever its format."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CloudError
+from .table import Table
+
+# Columns of normals in PLY, text and NPY; PCD has its own names for the first three.
+NORMAL_COLUMNS = ("nx", "ny", "nz", "normal_confidence")
+
+
+class Content(Protocol):
+    """All that a file holds, in a form that writes back unchanged."""
+
+    format: ClassVar[str]
+
+    def with_normals(self, columns: NDArray[np.float32]) -> "Content":
+        """The content with normals and confidence, `(n, 4)`, added or replaced."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes of the file, piece by piece."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Positions, plus all the attributes of the file they came from.
+
+    Attributes:
+        points: `(n, 3)` in file order; rows may hold NaN or infinities.
+        normals: `(n, 3)` normals the file carries, or None.
+        viewpoint: `(3,)` sensor position from a PCD VIEWPOINT other than the default, or None.
+        content: The rest of the file, for `write_cloud`.
+    """
+
+    points: NDArray[np.float64]
+    normals: NDArray[np.float64] | None
+    viewpoint: NDArray[np.float64] | None
+    content: Content = field(repr=False)
+
+    def with_normals(
+        self, normals: NDArray[np.float64], confidence: NDArray[np.float64]
+    ) -> "Cloud":
+        """The cloud with normals added, or replaced where the file has some.
+
+        They are rounded to float32, as they are stored; all else stays as it is.
+
+        Args:
+            normals: `(n, 3)`, NaN where unknown.
+            confidence: `(n,)`, stored as `normal_confidence`.
+
+        Raises:
+            ValueError: If the shapes do not fit the points.
+        """
+        n = len(self.points)
+        if normals.shape != (n, 3) or confidence.shape != (n,):
+            raise ValueError(
+                f"normals {normals.shape} and confidence {confidence.shape} "
+                f"do not fit {n} points; give ({n}, 3) and ({n},)"
+            )
+        columns = np.column_stack([normals, confidence]).astype(np.float32)
+        return replace(
+            self,
+            normals=columns[:, :3].astype(np.float64),
+            content=self.content.with_normals(columns),
+        )
+
+
+def cloud_from_table(
+    table: Table,
+    content: Content,
+    normal_columns: Sequence[str] = NORMAL_COLUMNS,
+    viewpoint: NDArray[np.float64] | None = None,
+) -> Cloud:
+    """The cloud whose points are the columns x y z of a table.
+
+    Raises:
+        CloudError: If there are no points or no coordinates.
+    """
+    if len(table) == 0:
+        raise CloudError("no points in it; at least one is needed")
+    if not {"x", "y", "z"} <= set(table.names):
+        found = ", ".join(filter(None, table.names)) or "none"
+        raise CloudError(f"no x y z among its columns ({found}); name the coordinates x y z")
+    axes = normal_columns[:3]
+    return Cloud(
+        points=table.values("xyz"),
+        normals=table.values(axes) if set(axes) <= set(table.names) else None,
+        viewpoint=viewpoint,
+        content=content,
+    )

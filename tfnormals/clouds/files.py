@@ -1,0 +1,164 @@
+"""Reading and writing clouds, in the format their names tell."""
+
+import errno
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import CloudError, OutputExistsError
+from .cloud import Cloud
+from .npy import is_npy, read_npy
+from .pcd import is_pcd, read_pcd
+from .ply import is_ply, read_ply
+from .text import read_text
+
+# Suffix to format; a format's first suffix is the one recommended.
+FORMATS = {
+    ".ply": "PLY",
+    ".pcd": "PCD",
+    ".xyz": "text",
+    ".txt": "text",
+    ".csv": "text",
+    ".asc": "text",
+    ".npy": "NPY",
+}
+
+_READERS: dict[str, Callable[[bytes], Cloud]] = {
+    "PLY": read_ply,
+    "PCD": read_pcd,
+    "text": read_text,
+    "NPY": read_npy,
+}
+_KNOWN = ", ".join(FORMATS)
+_REASONS = {
+    errno.ENOENT: "no such file; check the path",
+    errno.EISDIR: "is a folder; name a cloud file",
+    errno.EACCES: "permission denied; check who may use it",
+    errno.ENOSPC: "the disk is full; free some space",
+}
+
+
+def read_cloud(source: str | Path | BinaryIO, *, format: str | None = None) -> Cloud:
+    """The cloud in a file or a binary stream.
+
+    Args:
+        source: A path, or a stream that need not be seekable and is read to its end.
+        format: A suffix of `FORMATS`, dot or not. By default that of the path; streams of PLY,
+            PCD and NPY are recognised by their first bytes.
+
+    Raises:
+        CloudError: If it cannot be read, or is not what it is said to be.
+    """
+    with _named(_name(source)):
+        suffix = _suffix(source) if format is None else f".{format.lower().lstrip('.')}"
+        if suffix is not None and suffix not in FORMATS:
+            raise CloudError(f"'{suffix}' is no known format; known are {_KNOWN}")
+        data = Path(source).read_bytes() if isinstance(source, str | Path) else source.read()
+        if not data:
+            raise CloudError("an empty file; get a complete one")
+        found = _recognised(data)
+        expected = found if suffix is None else FORMATS[suffix]
+        if expected is None:
+            raise CloudError(f"its first bytes tell no format; give one of {_KNOWN}")
+        if found is not None and found != expected:
+            raise CloudError(f"the content is {found}, not {expected}; correct name or format")
+        return _READERS[expected](data)
+
+
+def check_target(cloud: Cloud, target: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse a file that `write_cloud` could not write; call it before long work.
+
+    Raises:
+        CloudError: If the suffix is not one of the cloud's format, or the folder is missing.
+        OutputExistsError: If the file is there and may not be overwritten.
+    """
+    path = Path(target)
+    own = cloud.content.format
+    with _named(str(target)):
+        if path.exists() and not path.is_file():
+            raise CloudError("not a file; name a new one")
+        if FORMATS.get(path.suffix.lower()) != own:
+            suffix = next(suffix for suffix, name in FORMATS.items() if name == own)
+            raise CloudError(f"the input is {own}; name the output {path.with_suffix(suffix)}")
+        if not path.parent.is_dir():
+            raise CloudError(f"no folder {path.parent}; create it first")
+        if path.exists() and not overwrite:
+            raise OutputExistsError(f"{target}: exists already; allow overwriting or rename it")
+
+
+def write_cloud(cloud: Cloud, target: str | Path | BinaryIO, *, overwrite: bool = False) -> None:
+    """Write a cloud in the format it was read from.
+
+    A file appears under its name only when complete. A broken pipe stays a `BrokenPipeError`.
+
+    Args:
+        cloud: As read, with or without new normals.
+        target: A path with a suffix of the same format, or a binary stream.
+        overwrite: Replace an existing file, keeping its permissions.
+
+    Raises:
+        CloudError: If it cannot be written.
+        OutputExistsError: If the file is there and may not be overwritten.
+    """
+    if isinstance(target, str | Path):
+        check_target(cloud, target, overwrite=overwrite)
+        with _named(str(target)):
+            _replace(cloud, Path(target).resolve())
+    else:
+        with _named(_name(target)):
+            _write(cloud, target)
+
+
+def _replace(cloud: Cloud, path: Path) -> None:
+    """Write beside the path, then move into place; leave nothing behind on failure."""
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            _write(cloud, stream)
+        if path.exists():
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write(cloud: Cloud, stream: BinaryIO) -> None:
+    for chunk in cloud.content.chunks():
+        stream.write(chunk)
+    stream.flush()
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Make errors tell which cloud they are about."""
+    try:
+        yield
+    except CloudError as error:
+        raise CloudError(f"{name}: {error}") from error
+    except (BrokenPipeError, OutputExistsError):
+        raise
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        told = _REASONS.get(error.errno or 0, f"{reason}; check the path")
+        raise CloudError(f"{name}: {told}") from error
+
+
+def _name(source: str | Path | BinaryIO) -> str:
+    name = source if isinstance(source, str | Path) else getattr(source, "name", "stream")
+    return str(name)
+
+
+def _suffix(source: str | Path | BinaryIO) -> str | None:
+    return Path(source).suffix.lower() if isinstance(source, str | Path) else None
+
+
+def _recognised(data: bytes) -> str | None:
+    """The format the first bytes tell, if any."""
+    if is_ply(data):
+        return "PLY"
+    if is_npy(data):
+        return "NPY"
+    return "PCD" if is_pcd(data) else None

@@ -1,0 +1,115 @@
+"""NPY files: one float array with x y z first, or a structured array with fields x y z."""
+
+import ast
+import operator
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+from math import prod
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from ..errors import CloudError
+from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table
+from .table import BinaryTable, as_float64
+
+_MAGIC = b"\x93NUMPY"
+# How the length of the header is stored, and its encoding.
+_VERSIONS = {
+    (1, 0): (struct.Struct("<H"), "latin-1"),
+    (2, 0): (struct.Struct("<I"), "latin-1"),
+    (3, 0): (struct.Struct("<I"), "utf-8"),
+}
+_LONGEST = 10_000  # the header numpy takes to be safe to parse
+_BAD_HEADER = (ValueError, TypeError, SyntaxError, LookupError, RecursionError, struct.error)
+
+
+@dataclass(frozen=True, eq=False)
+class NpyContent:
+    """An NPY file.
+
+    Attributes:
+        array: `(n, m)` of floats, or `(n,)` structured.
+        width: The columns of the file itself, 0 if structured; normals follow them.
+        version: Of the format.
+    """
+
+    format: ClassVar[str] = "NPY"
+    array: NDArray[Any]
+    width: int
+    version: tuple[int, int]
+
+    def with_normals(self, columns: NDArray[np.float32]) -> "NpyContent":
+        """The file with nx ny nz normal_confidence, from `(n, 4)`, in its own type if plain."""
+        if self.width == 0:
+            array = BinaryTable(self.array).with_columns(NORMAL_COLUMNS, columns).rows
+        else:
+            own = self.array[:, : self.width]
+            parts = [own, columns]
+            array = np.concatenate(parts, axis=1, dtype=own.dtype, casting="same_kind")
+        return replace(self, array=array)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes of the file in one piece."""
+        stream = BytesIO()
+        npy_format.write_array(stream, self.array, self.version, allow_pickle=False)
+        yield stream.getvalue()
+
+
+def is_npy(data: bytes) -> bool:
+    """Whether these bytes start like an NPY file."""
+    return data.startswith(_MAGIC)
+
+
+def read_npy(data: bytes) -> Cloud:
+    """The cloud in the bytes of an NPY file.
+
+    Raises:
+        CloudError: If this is no NPY file, is cut off, or holds no such array.
+    """
+    array, version = _read_array(data)
+    if array.dtype.names is not None and array.ndim == 1:
+        return cloud_from_table(BinaryTable(array), NpyContent(array, 0, version))
+    if array.dtype.kind != "f" or array.ndim != 2 or array.shape[1] < 3:
+        raise CloudError(
+            f"an array of {array.dtype} {array.shape}; save floats (n, 3 or more) "
+            "or a structured array with fields x y z"
+        )
+    if len(array) == 0:
+        raise CloudError("no points in it; at least one is needed")
+    return Cloud(
+        points=as_float64(array[:, :3]),
+        normals=None,
+        viewpoint=None,
+        content=NpyContent(array, array.shape[1], version),
+    )
+
+
+def _read_array(data: bytes) -> tuple[NDArray[Any], tuple[int, int]]:
+    """The array and the version of the format; the size is checked before memory is taken."""
+    if not is_npy(data):
+        raise CloudError(f"not an NPY file (it starts with {data[:8]!r}); check its name")
+    try:
+        version = (data[6], data[7])
+        length_format, encoding = _VERSIONS[version]
+        (length,) = length_format.unpack_from(data, 8)
+        start = 8 + length_format.size + length
+        header = ast.literal_eval(data[start - length : start][:_LONGEST].decode(encoding))
+        shape = tuple(operator.index(side) for side in header["shape"])
+        dtype = npy_format.descr_to_dtype(header["descr"])
+        order: Literal["C", "F"] = "F" if header["fortran_order"] else "C"
+    except _BAD_HEADER as error:
+        raise CloudError(f"bad NPY header ({error}); save the array again") from error
+    if dtype.hasobject:
+        raise CloudError(f"an array of Python objects ({dtype}); save plain numbers")
+    promised = prod(shape)
+    if promised * dtype.itemsize > len(data) - start:
+        found = (len(data) - start) // dtype.itemsize
+        raise CloudError(
+            f"the header promises {promised} values, {found} are there; get a complete file"
+        )
+    return np.ndarray(shape, dtype, data, start, order=order), version

@@ -1,0 +1,1 @@
+"""What training and evaluation read: surfaces, procedural shapes, virtual scans."""

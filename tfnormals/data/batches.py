@@ -1,0 +1,124 @@
+"""Training batches: clouds with their truth and their graphs, a function of seed and step."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..graph import MIN_POINTS, build_graph
+from ..network import LevelTensors, level_tensors
+from ..tensorframes import Neighborhoods
+from .procedural import procedural_surface
+from .sampling import Sample, labelled_sample, training_sample
+from .sources import Source
+from .surfaces import Surface
+
+CLOUD_POINTS = (1_000, 20_000)
+"""Smallest and largest cloud seen in training."""
+PROCEDURAL_SHARE = 0.5
+"""Share of procedural clouds when there are other sources too."""
+UNDECIDABLE_WEIGHT = 0.2
+"""Weight of the side on crops and partial scans, whose inside may be undecidable."""
+
+
+class Batch(NamedTuple):
+    """Clouds one after the other, as one graph."""
+
+    levels: list[LevelTensors]
+    normals: Tensor
+    """(n, 3) true outward normals, in the order of the finest level."""
+    side_weight: Tensor
+    """(n,) how much the side of a point counts."""
+    hand: float
+    """Handedness of the frames, 1 or -1."""
+
+
+class TrainingBatches(Dataset[Batch]):
+    """Batch number ``step`` of an endless, seeded sequence.
+
+    Args:
+        sources: Half of the clouds are sampled from them, the rest, or all when there are none,
+            from procedural solids.
+        points: Points of a batch, about: one large cloud or several small ones.
+        seed: With the step, the only source of randomness.
+    """
+
+    def __init__(self, sources: Sequence[Source], points: int, seed: int) -> None:
+        self.sources, self.points, self.seed = sources, points, seed
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.seed, step])
+        low, high = np.log(CLOUD_POINTS)
+        size = int(np.exp(rng.uniform(low, high)))
+        count = max(1, round(self.points / size))
+        clouds = [_cloud(self._source(rng), size, rng) for _ in range(count)]
+        return joined(clouds, 1.0 if rng.random() < 0.5 else -1.0)
+
+    def _source(self, rng: np.random.Generator) -> Source:
+        if not self.sources or rng.random() < PROCEDURAL_SHARE:
+            return procedural_surface(rng)
+        return self.sources[int(rng.integers(len(self.sources)))].scaled()
+
+
+def _sample(source: Source, size: int, rng: np.random.Generator) -> Sample:
+    if isinstance(source, Surface):
+        return training_sample(source, size, rng)
+    return labelled_sample(source.points, source.normals, size, rng)
+
+
+def _cloud(source: Source, size: int, rng: np.random.Generator) -> Batch:
+    """One sampled cloud with its graph, as a batch of its own."""
+    while True:
+        sample = _sample(source, size, rng)
+        if len(np.unique(sample.points, axis=0)) >= MIN_POINTS:
+            break
+    graph = build_graph(sample.points)
+    normals = torch.from_numpy(sample.normals[graph.order]).float()
+    weight = torch.full((len(normals),), 1.0 if sample.complete else UNDECIDABLE_WEIGHT)
+    return Batch(level_tensors(graph.levels), normals, weight, 1.0)
+
+
+def validation_clouds(sources: Sequence[Source], count: int, size: int) -> list[Batch]:
+    """Clouds of held-out sources and of procedural solids in turn, the same in every run."""
+    rng = np.random.default_rng([2**31, 0])
+    pool: list[Source] = [procedural_surface(rng) for _ in range(count)]
+    for index, source in enumerate(sources[: (count + 1) // 2]):
+        pool[2 * index] = source.scaled()
+    return [_cloud(source, size, rng) for source in pool]
+
+
+def joined(clouds: Sequence[Batch], hand: float) -> Batch:
+    """Several clouds as one graph: rows of each are shifted past those of the ones before."""
+    levels = []
+    for index in range(len(clouds[0].levels)):
+        parts = [cloud.levels[index] for cloud in clouds]
+        own = _starts([len(part.receivers.moments) for part in parts])
+        coarser = _starts([len(part.sampled) for part in parts])
+        near = [part.receivers for part in parts]
+        receivers = Neighborhoods(
+            torch.cat([one.frames for one in near], 2),
+            torch.cat([one.neighbors + at for one, at in zip(near, own, strict=True)], 1),
+            torch.cat([one.edges for one in near], 2),
+            torch.cat([one.moments for one in near]),
+        )
+        levels.append(
+            LevelTensors(
+                receivers,
+                torch.cat([part.sampled + at for part, at in zip(parts, own, strict=True)]),
+                torch.cat([part.parents + at for part, at in zip(parts, coarser, strict=True)], 1),
+                torch.cat([part.weights for part in parts], 1),
+            )
+        )
+    return Batch(
+        levels,
+        torch.cat([cloud.normals for cloud in clouds]),
+        torch.cat([cloud.side_weight for cloud in clouds]),
+        hand,
+    )
+
+
+def _starts(lengths: list[int]) -> list[int]:
+    return [0, *np.cumsum(lengths[:-1]).tolist()]

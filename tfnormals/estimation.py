@@ -1,0 +1,189 @@
+"""Normals of a cloud: check it, build its graph, run the network both ways, choose the sides."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from .errors import CloudError
+from .geometry import Array, Pose
+from .graph import MIN_POINTS, build_graph
+from .network import TensorFramesPointNet, level_tensors
+from .pretrained import DEFAULT_MODEL, load_model
+
+Orient = Literal["outward", "viewpoint", "none"]
+OnProgress = Callable[[int, int], None]
+Points = TypeVar("Points", NDArray[np.floating], Tensor)
+
+LOW_CONFIDENCE = 0.5
+"""Confidence below which a point counts as unsure in summaries."""
+FLAT = 1e-6
+"""Extent, relative to the largest, below which a cloud is a plane or a line; float32 files."""
+GRAZING = 0.17
+"""Cosine to the line of sight below which the side seen from a viewpoint is uncertain: 80 deg."""
+
+
+class Estimate(NamedTuple):
+    """Normals of a cloud and what is known about them."""
+
+    normals: Array
+    """(n, 3) unit vectors; NaN for points that are not finite."""
+    confidence: Array
+    """(n,) from 0, a guess, to 1, sure; 0 for points that are not finite."""
+    ambiguous: bool
+    """The cloud has an exact symmetry: a turned copy may give other normals."""
+    planar: bool
+    """All points lie on one plane, so that nothing tells its sides apart."""
+    skipped: int
+    """Points with a coordinate that is not finite."""
+
+
+def estimate_normals(
+    points: Points,
+    *,
+    model: str | TensorFramesPointNet = DEFAULT_MODEL,
+    device: str = "auto",
+    orient: Orient = "outward",
+    viewpoint: ArrayLike | None = None,
+) -> tuple[Points, Points]:
+    """Unit normals of a point cloud, pointing outward, and how sure they are.
+
+    Rotating, mirroring, moving, scaling or reordering the points does the same to the normals.
+
+    Args:
+        points: (n, 3) coordinates in any unit, a numpy array or a torch tensor. Points that are
+            not finite get NaN; duplicates are fine.
+        model: Shipped name, path of a model, or a loaded network.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        orient: ``outward``; ``viewpoint``: towards the sensor; ``none``: signs mean nothing.
+        viewpoint: (3,) sensor position, or (n, 3) one for each point, for ``viewpoint``.
+
+    Returns:
+        Normals (n, 3) and confidence (n,), of the type, dtype and device of the points. An
+        integer cloud gives float64.
+
+    Raises:
+        CloudError: If there are too few distinct points or all lie on one line.
+        ModelError: If the model is unknown or damaged.
+        ValueError: If the shape is wrong or the viewpoint is missing.
+    """
+    network = load_model(model) if isinstance(model, str) else model
+    array = _as_array(points)
+    result = estimate(
+        array, network, device=pick_device(device), orient=orient, viewpoint=viewpoint
+    )
+    return _like(result.normals, points), _like(result.confidence, points)
+
+
+def estimate(
+    points: Array,
+    network: TensorFramesPointNet,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    orient: Orient = "outward",
+    viewpoint: ArrayLike | None = None,
+    on_progress: OnProgress | None = None,
+) -> Estimate:
+    """As ``estimate_normals``, for a loaded network, with all that is known of the result.
+
+    Args:
+        points: (n, 3) coordinates.
+        network: The network; it is used in ``dtype`` on ``device``.
+        dtype: float32, or float64 to check exactness.
+        device: Where the network runs; the graph is built on the CPU.
+        orient: See ``estimate_normals``.
+        viewpoint: See ``estimate_normals``.
+        on_progress: Called with the number of finished and of all steps.
+    """
+    finite = np.isfinite(points).all(1)
+    used = points[finite]
+    _check_orient(orient, viewpoint, points.shape)
+    _check_count(used)
+    graph = build_graph(used)
+    _check_extent(graph.pose, len(graph.order))
+    planar = bool(graph.pose.extent[2] <= FLAT * graph.pose.extent[0])
+    network = network.to(device, dtype)
+    levels = level_tensors(graph.levels, dtype, device)
+    with torch.no_grad():
+        answer = network.answer(levels, on_progress)
+    unit, logit, error = (part.double().cpu().numpy()[graph.inverse] for part in answer)
+    certainty = 1 - error
+    if orient == "outward":
+        sure = np.zeros(len(unit)) if planar else np.tanh(logit / 2)
+    elif orient == "viewpoint":
+        eyes = np.broadcast_to(np.asarray(viewpoint, float), points.shape)[finite]
+        unit, sure = _facing(unit, eyes - used)
+    else:
+        sure = np.ones(len(unit))
+    normals, confidence = np.full(points.shape, np.nan), np.zeros(len(points))
+    normals[finite], confidence[finite] = unit, np.clip(sure * certainty, 0, 1)
+    return Estimate(normals, confidence, graph.pose.symmetric, planar, int((~finite).sum()))
+
+
+def pick_device(device: str) -> torch.device:
+    """The torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.
+
+    Raises:
+        ValueError: If there is no such device here.
+    """
+    available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if device == "auto":
+        return torch.device("cuda:0" if len(available) > 1 else "cpu")
+    name = "cuda:0" if device == "cuda" else device
+    if name not in available:
+        raise ValueError(f"no device '{device}' here; available: auto, {', '.join(available)}")
+    return torch.device(name)
+
+
+def _facing(normals: Array, sight: Array) -> tuple[Array, Array]:
+    """Normals turned towards the sensor, and how clearly each faces it, 0 to 1."""
+    distance = np.linalg.norm(sight, axis=1)
+    cosine = (normals * sight).sum(1) / np.where(distance > 0, distance, 1.0)
+    turned = np.where(cosine[:, None] < 0, -normals, normals)
+    return turned, np.minimum(np.abs(cosine) / GRAZING, 1.0)
+
+
+def _check_orient(orient: Orient, viewpoint: ArrayLike | None, shape: tuple[int, ...]) -> None:
+    if orient not in ("outward", "viewpoint", "none"):
+        raise ValueError(f"unknown orient '{orient}'; available: outward, viewpoint, none")
+    if orient == "viewpoint":
+        if viewpoint is None:
+            raise ValueError("orient is viewpoint, but there is no viewpoint; give one")
+        if np.shape(viewpoint) not in ((3,), shape):
+            raise ValueError(f"viewpoint has shape {np.shape(viewpoint)}; give (3,) or {shape}")
+        if not np.isfinite(np.asarray(viewpoint, float)).all():
+            raise ValueError("the viewpoint is not finite; give finite coordinates")
+
+
+def _check_count(points: Array) -> None:
+    if len(points) < MIN_POINTS:
+        raise CloudError(f"{len(points)} usable points; at least {MIN_POINTS} are needed")
+    if (points == points[0]).all():
+        raise CloudError(f"all {len(points)} points are equal; a surface is needed")
+
+
+def _check_extent(pose: Pose, distinct: int) -> None:
+    if pose.extent[1] <= FLAT * pose.extent[0]:
+        raise CloudError("all points lie on one line; normals of a line are undefined")
+    if distinct < MIN_POINTS:
+        raise CloudError(f"{distinct} distinct points; at least {MIN_POINTS} are needed")
+
+
+def _as_array(points: NDArray[np.floating] | Tensor) -> Array:
+    values = points.detach().cpu().double().numpy() if isinstance(points, Tensor) else points
+    array: Array = np.asarray(values, np.float64)
+    if array.ndim != 2 or array.shape[1] != 3:
+        raise ValueError(f"points have shape {array.shape}; give (n, 3)")
+    return array
+
+
+def _like(result: Array, points: Points) -> Points:
+    if isinstance(points, Tensor):
+        dtype = points.dtype if points.is_floating_point() else torch.float64
+        return torch.from_numpy(result).to(points.device, dtype)
+    kept = np.asarray(points).dtype
+    return result.astype(kept if np.issubdtype(kept, np.floating) else np.float64)

@@ -1,0 +1,88 @@
+"""Pure geometry in float64: normalising a cloud, its canonical pose, principal axes."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+SYMMETRY_TOLERANCE = 1e-6
+"""Relative eigenvalue gap or skewness below which a pose counts as undecided."""
+
+FLAT_TOLERANCE = 1e-9
+"""Extent, relative to the largest, below which a cloud counts as flat along an axis."""
+
+
+class Pose(NamedTuple):
+    """Where a cloud sits: a centre, a size and axes that turn with the cloud."""
+
+    centre: Array
+    """(3,) mean of the points."""
+    size: float
+    """Median distance from the centre; 0 for a cloud of one position."""
+    axes: Array
+    """(3, 3) rows are the principal axes, largest extent first."""
+    extent: Array
+    """(3,) root mean square extent along each axis."""
+    symmetric: bool
+    """True when a symmetry of the cloud leaves the axes undecided."""
+
+
+def pose(points: Array) -> Pose:
+    """The canonical pose of a cloud: it follows every rotation, reflection and translation.
+
+    The axes are those of the covariance; their signs make the third moment along each positive.
+    Where two extents agree, or a third moment vanishes, to within ``SYMMETRY_TOLERANCE``, the
+    cloud has (nearly) a symmetry and no rule can choose: ``symmetric`` is set. An axis along
+    which the cloud is flat needs no sign.
+
+    Args:
+        points: (n, 3) finite coordinates, any unit.
+    """
+    centre = points.mean(0)
+    centred = points - centre
+    centred -= centred.mean(0)  # what rounding left of a far origin
+    size = float(np.median(np.linalg.norm(centred, axis=1)))
+    scale = float(np.abs(centred).max()) or 1.0
+    values, vectors = np.linalg.eigh(centred.T @ centred / (len(points) * scale**2))
+    values, axes = np.maximum(values[::-1], 0.0), vectors.T[::-1]
+    extent = np.sqrt(values)
+    flat = extent <= FLAT_TOLERANCE * extent[0]
+    along = centred @ axes.T / scale
+    cube = along**3
+    skewness = cube.sum(0) / np.maximum(np.abs(cube).sum(0), np.finfo(float).tiny)
+    axes = axes * np.where(skewness < 0, -1.0, 1.0)[:, None]
+    gap = (values[:-1] - values[1:]) / max(values[0], np.finfo(float).tiny)
+    undecided_sign = ~flat & (np.abs(skewness) < SYMMETRY_TOLERANCE)
+    undecided_axis = ~flat[:-1] & (gap < SYMMETRY_TOLERANCE)
+    symmetric = bool(undecided_sign.any() or undecided_axis.any())
+    return Pose(points.mean(0), size, np.ascontiguousarray(axes), extent * scale, symmetric)
+
+
+def morton_order(points: Array) -> NDArray[np.int64]:
+    """Row numbers along a Morton curve; equal rows end up side by side.
+
+    Args:
+        points: (n, 3) finite coordinates.
+    """
+    low = points.min(0)
+    cells = (points - low) / max(float(np.ptp(points, axis=0).max()), np.finfo(float).tiny)
+    grid = (cells * (2**21 - 1)).astype(np.uint64)
+    code = _spread(grid[:, 0])
+    for axis in (1, 2):
+        code |= _spread(grid[:, axis]) << np.uint64(axis)
+    return np.lexsort((points[:, 2], points[:, 1], points[:, 0], code))
+
+
+def _spread(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The lowest 21 bits of each number, two zero bits apart."""
+    for shift, mask in (
+        (32, 0x1F00000000FFFF),
+        (16, 0x1F0000FF0000FF),
+        (8, 0x100F00F00F00F00F),
+        (4, 0x10C30C30C30C30C3),
+        (2, 0x1249249249249249),
+    ):
+        bits = (bits | (bits << np.uint64(shift))) & np.uint64(mask)
+    return bits

@@ -1,0 +1,311 @@
+"""The multi-resolution graph of a cloud: neighbours, farthest points, frames, local moments.
+
+Every discrete decision (who is a neighbour, which points are kept) is made on coordinates in the
+cloud's canonical pose, rounded far below the spacing of the points. Turned, mirrored, moved or
+reordered copies of a cloud therefore make bit-identical decisions, ties included.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pykdtree.kdtree import KDTree
+
+from .geometry import Array, Pose, morton_order, pose
+
+Rows = NDArray[np.int64]
+
+NEIGHBORS = 16
+"""Neighbours of a point, itself included."""
+PARENTS = 3
+"""Points of the next coarser level from which features are interpolated."""
+RATIO = 4
+"""Points of a level for each point of the next."""
+LEVELS = 6
+SMALLEST_LEVEL = NEIGHBORS + 1
+MIN_POINTS = NEIGHBORS + 1
+"""Distinct positions a cloud must have."""
+
+_TIE_BREAK = 1e-4
+"""Weight of the canonical axes in frames that the neighbourhood leaves undecided."""
+_ROUNDING = 2.0**-16
+"""Rounding step of the canonical coordinates, relative to the typical spacing."""
+_CHUNK = 4096
+_BLOCK = 1024
+"""Points of a block of farthest point sampling."""
+
+
+class Level(NamedTuple):
+    """One resolution of a cloud, n points with k neighbours each; points are the last axis."""
+
+    frames: Array
+    """(3, 3, n) right-handed frames; rows are axes, local = frame @ global."""
+    neighbors: Rows
+    """(k, n) rows of this level; the first is the point itself."""
+    edges: Array
+    """(6, k, n): offset in the receiver's frame (3), its length and squared length, all in units
+    of the level's mean neighbourhood radius, and the logarithm of the envelope."""
+    moments: Array
+    """(21, n) neighbourhood moments in the frame, see ``MOMENT_PARITY``."""
+    sampled: Rows
+    """(m,) rows of this level that form the next one; empty at the coarsest."""
+    parents: Rows
+    """(3, n) rows of the next level; (0, n) at the coarsest."""
+    weights: Array
+    """(3, n) interpolation weights of the parents, summing to one."""
+
+
+MOMENT_PARITY = np.array([1, 1, 1] + 2 * [1, 1, -1, 1, 1, 1, 1, -1, -1], float)
+"""Sign of each moment when the third axis is turned round: three eigenvalues, then for two wider
+neighbourhoods the offset of the mean (x, y, z) and the covariance (xx, yy, zz, xy, xz, yz)."""
+
+
+class Graph(NamedTuple):
+    """The levels of a cloud, finest first, and how its points map to the finest."""
+
+    levels: list[Level]
+    order: Rows
+    """(u,) rows of the input, one per distinct position, in the order of the finest level."""
+    inverse: Rows
+    """(n,) for each input row, its row in the finest level."""
+    pose: Pose
+
+
+def build_graph(points: Array) -> Graph:
+    """The graph of a cloud.
+
+    Args:
+        points: (n, 3) finite coordinates with at least ``MIN_POINTS`` distinct positions that
+            are not all on one line. Exact duplicates share one node.
+    """
+    placed = pose(points)
+    step = _ROUNDING * placed.size / np.sqrt(len(points)) or 1.0
+    centred = (points - placed.centre) / step
+    canonical = np.round(centred @ placed.axes.T)
+    order = morton_order(canonical)
+    ordered = canonical[order]
+    first = np.r_[True, (ordered[1:] != ordered[:-1]).any(1)]
+    inverse = np.empty(len(points), np.int64)
+    inverse[order] = np.cumsum(first) - 1
+    order = order[first]
+    positions = np.ascontiguousarray(centred[order].T)
+    levels = _levels(positions, canonical[order], placed.axes)
+    return Graph(levels, order, inverse, placed)
+
+
+class _Gaussians(NamedTuple):
+    """What the points below each node look like from afar."""
+
+    means: Array
+    """(3, n)"""
+    spreads: Array
+    """(6, n) covariances: xx, yy, zz, xy, xz, yz."""
+
+
+class _Stage(NamedTuple):
+    """A level before its features."""
+
+    positions: Array
+    canonical: Array
+    neighbors: Rows
+    envelope: Array
+    radius: float
+    gaussians: _Gaussians
+    sampled: Rows
+
+
+def _levels(positions: Array, canonical: Array, axes: Array) -> list[Level]:
+    gaussians = _Gaussians(positions, np.zeros((6, positions.shape[1])))
+    stages: list[_Stage] = []
+    for index in range(LEVELS):
+        neighbors, envelope, radius = _neighborhoods(positions, canonical)
+        last = index == LEVELS - 1
+        sampled = np.empty(0, np.int64) if last else _farthest_points(canonical)
+        stages.append(
+            _Stage(positions, canonical, neighbors, envelope, radius, gaussians, sampled)
+        )
+        gaussians = _pooled(gaussians, neighbors[:, sampled], envelope[:, sampled])
+        positions = np.ascontiguousarray(positions[:, sampled])
+        canonical = canonical[sampled]
+    levels: list[Level] = []
+    coarser: list[_Gaussians] = []
+    for stage, above in zip(stages[::-1], [None, *stages[:0:-1]], strict=True):
+        parents, weights = _parents(stage, above)
+        if above is None:
+            coarser = [stage.gaussians] * 2
+        else:
+            coarser = [_carried(g, parents, weights) for g in (above.gaussians, coarser[0])]
+        levels.append(_level(stage, coarser, parents, weights, axes))
+    return levels[::-1]
+
+
+def _neighborhoods(positions: Array, canonical: Array) -> tuple[Rows, Array, float]:
+    """Nearest neighbours (k, n), the envelope of each edge (k, n) and the mean radius.
+
+    One neighbour more than used is searched; the envelope falls to zero at its distance, so an
+    exchange of the last neighbours changes nothing (a hard cut jumps, DESIGN.md trap 4).
+    """
+    found = KDTree(canonical).query(canonical, k=NEIGHBORS + 1)[1].T.astype(np.int64, order="C")
+    found[0] = np.arange(found.shape[1])
+    distance = np.empty(found.shape)
+    for rows in _chunks(found.shape[1]):
+        distance[:, rows] = np.sqrt(_squared(positions[:, found[:, rows]], positions[:, rows]))
+    reach = distance.max(0)
+    envelope = 1 - (distance[:-1] / reach) ** 6
+    return found[:-1], envelope, float(reach.mean())
+
+
+def _farthest_points(canonical: Array) -> Rows:
+    """Farthest point sampling (Eldar et al. 1997) within blocks along the Morton curve.
+
+    Every block is sampled on its own, from its point farthest from the centre; the blocks are
+    then cut off at one common distance, so that the samples cover the cloud evenly whatever its
+    density. Up to ``_BLOCK`` points this is farthest point sampling proper.
+    """
+    n = len(canonical)
+    count = max(-(-n // RATIO), min(SMALLEST_LEVEL, n))
+    blocks = -(-n // _BLOCK)
+    rows = np.linspace(0, n, blocks + 1).astype(np.int64)
+    width = int(np.diff(rows).max())
+    members = np.minimum(rows[:-1, None] + np.arange(width), rows[1:, None] - 1)  # pads by repeats
+    picked, reach = _farthest_order(canonical[members].astype(np.float32), count)
+    best = np.argsort(-reach, axis=None, kind="stable")[:count]
+    chosen = np.take_along_axis(members, picked, 1).ravel()[best]
+    return np.sort(chosen)  # keeps the Morton order
+
+
+def _farthest_order(blocks: NDArray[np.float32], count: int) -> tuple[Rows, NDArray[np.float32]]:
+    """The first rows of each block (b, s, 3) in order of farthest point sampling, and their
+    squared distance to those before; both (b, t), with the ``count`` farthest of all among them.
+    """
+    x, y, z = np.ascontiguousarray(blocks.transpose(2, 0, 1))
+    which = np.arange(len(x))
+    nearest = np.full(x.shape, np.inf, np.float32)
+    order, reach = np.empty(x.shape, np.int64), np.empty(x.shape, np.float32)
+    choice = (x * x + y * y + z * z).argmax(1)
+    for step in range(x.shape[1]):
+        order[:, step], reach[:, step] = choice, nearest[which, choice]
+        distance = (x - x[which, choice, None]) ** 2
+        distance += (y - y[which, choice, None]) ** 2
+        distance += (z - z[which, choice, None]) ** 2
+        np.minimum(nearest, distance, out=nearest)
+        choice = nearest.argmax(1)
+        done = step + 1
+        if done % 32 == 0 and done * len(x) >= count:
+            last = np.partition(reach[:, :done].ravel(), -count)[-count]
+            if nearest[which, choice].max() <= last:
+                break
+    return order[:, :done], reach[:, :done]
+
+
+def _pooled(gaussians: _Gaussians, senders: Rows, envelope: Array) -> _Gaussians:
+    """Mean and covariance of the mixtures of the senders (k, m)."""
+    weights = envelope / envelope.sum(0)
+    means = gaussians.means[:, senders]
+    mean = (means * weights).sum(1)
+    spread = (gaussians.spreads[:, senders] * weights).sum(1)
+    return _Gaussians(mean, spread + _covariance(means - mean[:, None], weights))
+
+
+def _covariance(offset: Array, weights: Array) -> Array:
+    """(6, n) second moments of offsets (3, k, n)."""
+    weighted = offset * weights
+    return np.stack([(weighted[a] * offset[b]).sum(0) for a, b in _PAIRS])
+
+
+_PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+
+
+def _parents(stage: _Stage, above: _Stage | None) -> tuple[Rows, Array]:
+    """The nearest points of the coarser level and their weights; none at the coarsest."""
+    n = stage.positions.shape[1]
+    if above is None:
+        return np.empty((0, n), np.int64), np.empty((0, n))
+    found = KDTree(above.canonical).query(stage.canonical, k=PARENTS + 1)[1].T
+    found = found.astype(np.int64, order="C")
+    squared = _squared(above.positions[:, found], stage.positions)
+    weights = (1 - squared[:-1] / squared.max(0) + 1e-6) ** 2
+    return found[:-1], weights / weights.sum(0)
+
+
+def _carried(gaussians: _Gaussians, parents: Rows, weights: Array) -> _Gaussians:
+    """The Gaussians of the parents, averaged at each child."""
+    return _Gaussians(*((part[:, parents] * weights).sum(1) for part in gaussians))
+
+
+def _level(
+    stage: _Stage, wide: list[_Gaussians], parents: Rows, weights: Array, axes: Array
+) -> Level:
+    k, n = stage.neighbors.shape
+    frames, edges = np.empty((3, 3, n)), np.empty((6, k, n))
+    moments = np.empty((len(MOMENT_PARITY), n))
+    for rows in _chunks(n):
+        here = stage.positions[:, rows]
+        offset = (stage.positions[:, stage.neighbors[:, rows]] - here[:, None]) / stage.radius
+        frame, moments[:3, rows] = _frames(offset, stage.envelope[:, rows], axes)
+        edges[:3, :, rows] = _in_frame(frame, offset)
+        edges[4, :, rows] = (offset**2).sum(0)
+        frames[..., rows] = frame
+        for first, (means, spreads) in zip((3, 12), wide, strict=True):
+            shift = (means[:, rows] - here) / stage.radius
+            trace = spreads[:3, rows].sum(0) + 1e-12 * stage.radius**2
+            moments[first : first + 3, rows] = _in_frame(frame, shift[:, None])[:, 0]
+            moments[first + 3 : first + 9, rows] = _spread_in(frame, spreads[:, rows] / trace)
+    edges[3] = np.sqrt(edges[4])
+    edges[5] = np.log(np.maximum(stage.envelope, 1e-13))
+    return Level(frames, stage.neighbors, edges, moments, stage.sampled, parents, weights)
+
+
+def _frames(offset: Array, envelope: Array, axes: Array) -> tuple[Array, Array]:
+    """Right-handed frames (3, 3, n) of neighbourhoods (3, k, n), normalised eigenvalues (3, n).
+
+    The plane comes from the covariance; two vectors in the plane give the first axis and the
+    sign of the second; the third is their cross product (DESIGN.md section 2, trap 1: exact on
+    flat faces, where the side is undecided). The canonical axes decide where a symmetric
+    neighbourhood, as on a grid, leaves a direction open.
+    """
+    weights = envelope / envelope.sum(0)
+    mean = (offset * weights).sum(1)
+    inner = (offset * weights**2).sum(1)
+    spread = _covariance(offset - mean[:, None], weights)
+    trace = spread[:3].sum(0)
+    tilt = axes.T @ np.diag([1.0, 2.0, 3.0]) @ axes
+    matrix = spread[_SYMMETRIC].transpose(2, 0, 1) / trace[:, None, None]
+    values, vectors = np.linalg.eigh(matrix + 0.1 * _TIE_BREAK * tilt)
+    normal = vectors[:, :, 0].T
+    first = mean + _TIE_BREAK * (np.array([1.0, 0.6, 0.3]) @ axes)[:, None]
+    second = inner + _TIE_BREAK * (np.array([-0.5, 1.0, 0.4]) @ axes)[:, None]
+    e1 = _unit_in_plane(_unit_in_plane(first, normal), normal)  # twice: cancellation
+    across = np.cross(normal, e1, axis=0)
+    e2 = across * np.where((across * second).sum(0) < 0, -1.0, 1.0)
+    frames = np.stack([e1, e2, np.cross(e1, e2, axis=0)])
+    return frames, np.sqrt(np.maximum(values, 0.0)).T
+
+
+_SYMMETRIC = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])
+"""Where the entries of a symmetric matrix stand among its six components."""
+
+
+def _unit_in_plane(vector: Array, normal: Array) -> Array:
+    vector = vector - (vector * normal).sum(0) * normal
+    return vector / np.linalg.norm(vector, axis=0)
+
+
+def _in_frame(frame: Array, vectors: Array) -> Array:
+    """Global vectors (3, c, n) in frames (3, 3, n)."""
+    return np.stack([sum(frame[i, j] * vectors[j] for j in range(3)) for i in range(3)])
+
+
+def _spread_in(frame: Array, spread: Array) -> Array:
+    """Symmetric matrices (6, n) in frames (3, 3, n)."""
+    half = _in_frame(frame, spread[_SYMMETRIC])  # frame @ matrix: (3, 3, n)
+    return np.stack([sum(half[a, j] * frame[b, j] for j in range(3)) for a, b in _PAIRS])
+
+
+def _squared(there: Array, here: Array) -> Array:
+    """Squared distances (k, n) of points (3, k, n) from points (3, n)."""
+    return ((there - here[:, None]) ** 2).sum(0)
+
+
+def _chunks(count: int) -> list[slice]:
+    return [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]

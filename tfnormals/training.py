@@ -1,0 +1,273 @@
+"""The training loop: resumable at any moment, a function of its configuration and seed."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from .data.batches import Batch, TrainingBatches, validation_clouds
+from .data.sources import Source
+from .metrics import mean_metrics, normal_metrics
+from .network import LevelTensors, NetworkConfig, Prediction, TensorFramesPointNet
+from .pretrained import RUN_MODEL, save_model, save_tensors
+from .tensorframes import Neighborhoods
+
+STATE = "state.safetensors"
+METRICS = "metrics.jsonl"
+WARMUP_STEPS = 200
+CLIP_NORM = 1.0
+EMA_DECAY = 0.999
+SIDE_WEIGHT = 0.4
+ERROR_WEIGHT = 0.2
+VALIDATION_CLOUDS = 20
+VALIDATION_POINTS = 8192
+SAVE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What a training run depends on, besides its data."""
+
+    steps: int = 10_000
+    minutes: float | None = None
+    """Paces and ends the run by time spent training instead of by steps."""
+    batch_points: int = 8192
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    seed: int = 0
+    validate_every: int = 500
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+
+class Progress(NamedTuple):
+    """What a run reports after every step."""
+
+    step: int
+    done: float
+    """Share of the run behind us, 0 to 1."""
+    losses: dict[str, float]
+    validation: dict[str, float]
+    """Empty but after validation."""
+
+
+class Trainer:
+    """A run in a folder: its network, optimiser, averaged weights and position.
+
+    Args:
+        run: Folder of the run, created if missing; a state in it is picked up.
+        config: On resuming, only ``steps`` and ``minutes`` may differ.
+        sources: What to sample besides procedural surfaces.
+        held_out: What to validate on besides procedural surfaces.
+        device: Where to train.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        config: TrainingConfig,
+        sources: Sequence[Source],
+        held_out: Sequence[Source],
+        device: torch.device,
+    ) -> None:
+        self.run, self.config, self.device = run, config, device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.network = TensorFramesPointNet(config.network)
+        self.average = TensorFramesPointNet(config.network)
+        self.average.load_state_dict(self.network.state_dict())
+        self.network.to(device)
+        self.average.to(device).requires_grad_(requires_grad=False)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=0.0, weight_decay=config.weight_decay
+        )
+        self.batches = TrainingBatches(sources, config.batch_points, config.seed)
+        self.held_out = held_out
+        self.step, self.seconds, self.best = 0, 0.0, math.inf
+        run.mkdir(parents=True, exist_ok=True)
+        if (run / STATE).exists():
+            self._restore()
+
+    @property
+    def done(self) -> float:
+        """Share of the run behind us, 0 to 1."""
+        if self.config.minutes is not None:
+            return min(self.seconds / (60 * self.config.minutes), 1.0)
+        return min(self.step / self.config.steps, 1.0)
+
+    def train(self, on_progress: Callable[[Progress], None]) -> None:
+        """Trains to the end; interrupted at any moment, the folder holds a state to resume."""
+        saved = start = time.monotonic()
+        for batch in self._upcoming():
+            losses = self._learn(batch)
+            self.step += 1
+            self.seconds += time.monotonic() - start
+            start = time.monotonic()
+            due = self.step % self.config.validate_every == 0 or self.done >= 1
+            validation = self._validate() if due else {}
+            self._log(losses, validation)
+            on_progress(Progress(self.step, self.done, losses, validation))
+            if due or start - saved > SAVE_SECONDS:
+                self._save(validation)
+                saved = start
+            if self.done >= 1:
+                return
+
+    def _upcoming(self) -> Iterator[Batch]:
+        if self.done >= 1:
+            return iter(())
+        loader = DataLoader(
+            self.batches,
+            batch_size=None,
+            sampler=_CountFrom(self.step),
+            num_workers=1,
+            prefetch_factor=4,
+            multiprocessing_context="spawn",
+        )
+        return iter(loader)
+
+    def _learn(self, batch: Batch) -> dict[str, float]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        batch = on_device(batch, self.device)
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            prediction = self.network(batch.levels, batch.hand)
+        losses = normal_losses(prediction, batch.normals, batch.side_weight)
+        self.optimizer.zero_grad()
+        losses["loss"].backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
+        self.optimizer.step()
+        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, value in zip(
+                self.average.parameters(), self.network.parameters(), strict=True
+            ):
+                mean.lerp_(value, 1 - decay)
+        return {name: float(value.detach()) for name, value in losses.items()} | {
+            "grad_norm": float(norm)
+        }
+
+    def _learning_rate(self) -> float:
+        """Linear warm-up, then half a cosine."""
+        warm = min(1.0, (self.step + 1) / WARMUP_STEPS)
+        return self.config.learning_rate * warm * (0.5 + 0.5 * math.cos(math.pi * self.done))
+
+    def _validate(self) -> dict[str, float]:
+        """Mean metrics of the averaged weights on held-out and procedural clouds."""
+        self.average.eval()
+        rows = []
+        for cloud in validation_clouds(self.held_out, VALIDATION_CLOUDS, VALIDATION_POINTS):
+            with torch.no_grad():
+                answer = self.average.answer(on_device(cloud, self.device).levels)
+            truth = cloud.normals.double().numpy()
+            rows.append(normal_metrics(answer.normals.double().cpu().numpy(), truth))
+        mean = asdict(mean_metrics(rows))
+        return {name: value for name, value in mean.items() if value is not None}
+
+    def _log(self, losses: dict[str, float], validation: dict[str, float]) -> None:
+        row = {"step": self.step, "seconds": round(self.seconds, 1), "done": round(self.done, 5)}
+        row |= {name: round(value, 5) for name, value in losses.items()}
+        row |= {f"validation_{name}": round(value, 4) for name, value in validation.items()}
+        with (self.run / METRICS).open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _save(self, validation: dict[str, float]) -> None:
+        if validation and validation["oriented_rmse_deg"] + validation["rmse_deg"] < self.best:
+            self.best = validation["oriented_rmse_deg"] + validation["rmse_deg"]
+            trained = {"step": self.step, "seed": self.config.seed, "validation": validation}
+            save_model(self.run / RUN_MODEL, self.average, self.run.name, trained)
+        names = [name for name, _ in self.network.named_parameters()]
+        moments = self.optimizer.state_dict()["state"]
+        tensors = {f"network/{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average/{k}": v for k, v in self.average.state_dict().items()}
+        for index, state in moments.items():
+            tensors |= {f"{key}/{names[index]}": value for key, value in state.items()}
+        header = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "best": self.best,
+            "config": asdict(self.config),
+        }
+        save_tensors(
+            self.run / STATE, {k: v.cpu().contiguous() for k, v in tensors.items()}, header
+        )
+
+    def _restore(self) -> None:
+        tensors = safetensors.torch.load_file(self.run / STATE)
+        with safe_open(self.run / STATE, "pt") as file:
+            header = json.loads(file.metadata()["tfnormals"])
+        self.step, self.seconds, self.best = header["step"], header["seconds"], header["best"]
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.network.load_state_dict(part("network/"))
+        self.average.load_state_dict(part("average/"))
+        state = self.optimizer.state_dict()
+        names = [name for name, _ in self.network.named_parameters()]
+        state["state"] = {
+            index: {key: tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+            for index, name in enumerate(names)
+        }
+        self.optimizer.load_state_dict(state)
+        rows = (self.run / METRICS).read_text().splitlines()
+        kept = [row for row in rows if json.loads(row)["step"] <= self.step]
+        (self.run / METRICS).write_text("".join(row + "\n" for row in kept))
+
+
+class _CountFrom(Sampler[int]):
+    """Step numbers from a given one on, without end."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        step = self.start
+        while True:
+            yield step
+            step += 1
+
+
+def normal_losses(
+    prediction: Prediction, normals: Tensor, side_weight: Tensor
+) -> dict[str, Tensor]:
+    """The losses of a prediction against true outward normals (n, 3).
+
+    direction: mean of sin + sin^2 of the unoriented angle; side: binary cross-entropy of the
+    logit ``side . direction``; error: how far the expected sine is off. ``loss`` is their sum.
+    """
+    direction = nn.functional.normalize(prediction.direction, dim=1)
+    sine = torch.linalg.cross(direction, normals).norm(dim=1)
+    cosine = (direction * normals).sum(1).detach()
+    logit = (prediction.side * direction.detach()).sum(1) * cosine.sign()
+    side = (side_weight * nn.functional.softplus(-logit)).mean()
+    error = (prediction.error - sine.detach()).abs().mean()
+    losses = {"direction": (sine + sine**2).mean(), "side": side, "error": error}
+    total = losses["direction"] + SIDE_WEIGHT * side + ERROR_WEIGHT * error
+    right = ((logit > 0).float() * (side_weight == 1)).sum() / (side_weight == 1).sum().clamp(
+        min=1
+    )
+    return {"loss": total, **losses, "sides_right": right}
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on a device."""
+    levels = [
+        LevelTensors(
+            Neighborhoods(*(t.to(device) for t in level.receivers)),
+            *(t.to(device) for t in level[1:]),
+        )
+        for level in batch.levels
+    ]
+    return batch._replace(
+        levels=levels, normals=batch.normals.to(device), side_weight=batch.side_weight.to(device)
+    )
