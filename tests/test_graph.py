@@ -304,6 +304,14 @@ def test_duplicates_share_a_node():
     assert graph.levels[0].moments.shape[1] == 300
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0])
+def test_a_cloud_that_is_mostly_copies_of_its_centre_keeps_the_other_points(scale):
+    ball = quantised(sampled_from(sphere, 30))
+    graph = build_graph(scale * np.vstack([ball, -ball, np.zeros((300, 3))]))
+
+    assert len(graph.order) == 61
+
+
 def test_every_point_is_found_at_its_node():
     points = coarse(cube)
     graph = build_graph(points)

@@ -5,9 +5,12 @@ cloud's canonical pose, rounded far below the spacing of the points. Turned, mir
 reordered copies of a cloud therefore make bit-identical decisions, ties included.
 """
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pykdtree.kdtree import KDTree
 
@@ -147,12 +150,15 @@ def _neighborhoods(positions: Array, canonical: Array) -> tuple[Rows, Array, flo
     """
     found = KDTree(canonical).query(canonical, k=NEIGHBORS + 1)[1].T.astype(np.int64, order="C")
     found[0] = np.arange(found.shape[1])
-    distance = np.empty(found.shape)
-    for rows in _chunks(found.shape[1]):
-        distance[:, rows] = np.sqrt(_squared(positions[:, found[:, rows]], positions[:, rows]))
-    reach = distance.max(0)
-    envelope = 1 - (distance[:-1] / reach) ** 6
-    return found[:-1], envelope, float(reach.mean())
+    squared = np.empty(found.shape)
+
+    def measure(rows: slice) -> None:
+        squared[:, rows] = _squared(positions[:, found[:, rows]], positions[:, rows])
+
+    _in_chunks(measure, found.shape[1])
+    reach = squared.max(0)
+    envelope = 1 - (squared[:-1] / reach) ** 3
+    return found[:-1], envelope, float(np.sqrt(reach).mean())
 
 
 def _farthest_points(canonical: Array) -> Rows:
@@ -239,20 +245,23 @@ def _level(
     k, n = stage.neighbors.shape
     frames, edges = np.empty((3, 3, n)), np.empty((6, k, n))
     moments = np.empty((len(MOMENT_PARITY), n))
-    for rows in _chunks(n):
+
+    def describe(rows: slice) -> None:
         here = stage.positions[:, rows]
         offset = (stage.positions[:, stage.neighbors[:, rows]] - here[:, None]) / stage.radius
         frame, moments[:3, rows] = _frames(offset, stage.envelope[:, rows], axes)
         edges[:3, :, rows] = _in_frame(frame, offset)
         edges[4, :, rows] = (offset**2).sum(0)
+        edges[3, :, rows] = np.sqrt(edges[4, :, rows])
+        edges[5, :, rows] = np.log(np.maximum(stage.envelope[:, rows], 1e-13))
         frames[..., rows] = frame
         for first, (means, spreads) in zip((3, 12), wide, strict=True):
             shift = (means[:, rows] - here) / stage.radius
             trace = spreads[:3, rows].sum(0) + 1e-12 * stage.radius**2
             moments[first : first + 3, rows] = _in_frame(frame, shift[:, None])[:, 0]
             moments[first + 3 : first + 9, rows] = _spread_in(frame, spreads[:, rows] / trace)
-    edges[3] = np.sqrt(edges[4])
-    edges[5] = np.log(np.maximum(stage.envelope, 1e-13))
+
+    _in_chunks(describe, n)
     return Level(frames, stage.neighbors, edges, moments, stage.sampled, parents, weights)
 
 
@@ -307,5 +316,8 @@ def _squared(there: Array, here: Array) -> Array:
     return ((there - here[:, None]) ** 2).sum(0)
 
 
-def _chunks(count: int) -> list[slice]:
-    return [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]
+def _in_chunks(work: Callable[[slice], None], count: int) -> None:
+    """Does the work for slices that fit the cache, on as many threads as torch would use."""
+    slices = [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(work, slices))

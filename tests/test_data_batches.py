@@ -1,0 +1,198 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from helpers import ROUNDING, plane, sphere, torus
+
+from tfnormals.data.batches import (
+    CLOUD_POINTS,
+    UNDECIDABLE_WEIGHT,
+    Batch,
+    TrainingBatches,
+    joined,
+    validation_clouds,
+)
+from tfnormals.data.surfaces import closed_surface
+from tfnormals.graph import LEVELS, build_graph
+from tfnormals.network import level_tensors
+
+
+def surface(mesh):
+    return closed_surface("shape", mesh.vertices, mesh.faces)
+
+
+def ball():
+    return surface(trimesh.creation.icosphere(3, radius=40.0))
+
+
+def cloud(shape, count, weight=1.0):
+    """A batch of one clean cloud."""
+    points, normals = shape(count, np.random.default_rng(count))
+    graph = build_graph(points)
+    return Batch(
+        level_tensors(graph.levels, torch.float64),
+        torch.from_numpy(normals[graph.order]),
+        torch.full((len(graph.order),), weight),
+        1.0,
+    )
+
+
+def tensors(batch):
+    """All tensors of a batch."""
+    levels = [t for level in batch.levels for t in (*level.receivers, *level[1:])]
+    return [*levels, batch.normals, batch.side_weight]
+
+
+def assert_same_bits(one, other):
+    assert one.hand == other.hand
+    for a, b in zip(tensors(one), tensors(other), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.fixture(scope="module")
+def batches():
+    """Some batches of a dataset of balls and procedural solids."""
+    dataset = TrainingBatches([ball()], 4000, seed=1)
+    return [dataset[step] for step in range(6)]
+
+
+PARTS = (torus, 300), (plane, 17), (sphere, 80)
+
+
+@pytest.mark.parametrize("hand", [1.0, -1.0])
+def test_clouds_joined_get_what_they_get_alone(hand, exact_network):
+    clouds = [cloud(*part) for part in PARTS]
+    batch = joined(clouds, hand)
+
+    together = exact_network(batch.levels, batch.hand)
+    alone = [exact_network(one.levels, hand) for one in clouds]
+
+    for whole, *parts in zip(together, *alone, strict=True):
+        torch.testing.assert_close(whole, torch.cat(parts), rtol=0, atol=ROUNDING)
+
+
+def test_joining_keeps_truth_weights_and_handedness():
+    clouds = [cloud(torus, 100, 1.0), cloud(sphere, 50, 0.2)]
+
+    batch = joined(clouds, -1.0)
+
+    assert batch.hand == -1.0
+    assert torch.equal(batch.normals, torch.cat([one.normals for one in clouds]))
+    assert batch.side_weight.tolist() == [1.0] * 100 + [clouds[1].side_weight[0].item()] * 50
+
+
+def test_one_cloud_joined_is_itself():
+    alone = cloud(torus, 200)
+
+    assert_same_bits(joined([alone], 1.0), alone)
+
+
+def test_joining_changes_no_cloud():
+    clouds = [cloud(*part) for part in PARTS]
+    before = copy.deepcopy(clouds)
+
+    joined(clouds, 1.0)
+
+    for one, other in zip(clouds, before, strict=True):
+        assert_same_bits(one, other)
+
+
+def test_a_batch_is_a_function_of_seed_and_step(batches):
+    again = TrainingBatches([ball()], 4000, seed=1)
+
+    assert_same_bits(again[3], batches[3])
+    assert_same_bits(again[0], batches[0])
+
+
+@pytest.mark.parametrize(("seed", "step"), [(1, 1), (2, 0)])
+def test_other_seeds_and_steps_give_other_batches(seed, step, batches):
+    other = TrainingBatches([ball()], 4000, seed=seed)[step]
+
+    assert len(other.normals) != len(batches[0].normals) or not torch.equal(
+        other.normals, batches[0].normals
+    )
+
+
+def test_a_batch_is_drawn_without_global_random_numbers():
+    state, drawn = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+
+    TrainingBatches([], 1000, seed=0)[5]
+
+    assert torch.equal(torch.get_rng_state(), state)
+    np.testing.assert_array_equal(np.random.get_state()[1], drawn)  # noqa: NPY002
+
+
+def test_batches_are_of_about_the_wanted_size(batches):
+    for batch in batches:
+        count = len(batch.normals)
+        assert len(batch.side_weight) == batch.levels[0].receivers.neighbors.shape[1] == count
+        assert CLOUD_POINTS[0] / 2 <= count <= CLOUD_POINTS[1]
+
+
+def test_both_handednesses_and_both_weights_occur(batches):
+    weights = torch.cat([batch.side_weight for batch in batches]).double().unique()
+
+    assert {batch.hand for batch in batches} == {1.0, -1.0}
+    np.testing.assert_allclose(weights, [UNDECIDABLE_WEIGHT, 1.0])
+
+
+def test_every_row_number_is_within_its_level(batches):
+    for batch in batches:
+        assert len(batch.levels) == LEVELS
+        sizes = [len(level.receivers.moments) for level in batch.levels]
+        for level, size, coarser in zip(batch.levels, sizes, [*sizes[1:], 0], strict=True):
+            assert 0 <= level.receivers.neighbors.min() <= level.receivers.neighbors.max() < size
+            assert torch.equal(level.receivers.neighbors[0], torch.arange(size))
+            assert len(level.sampled) == coarser
+            if coarser:
+                assert level.sampled.max() < size
+                assert 0 <= level.parents.min() <= level.parents.max() < coarser
+
+
+def test_batches_are_finite_float32_and_their_normals_unit(batches):
+    for batch in batches:
+        for tensor in tensors(batch):
+            assert tensor.dtype in (torch.float32, torch.int64)
+            assert torch.isfinite(tensor).all()
+        lengths = batch.normals.norm(dim=1)
+        torch.testing.assert_close(lengths, torch.ones_like(lengths), rtol=0, atol=1e-5)
+
+
+def test_a_network_runs_on_a_batch(batches, small_network):
+    for part in small_network(batches[0].levels, batches[0].hand):
+        assert torch.isfinite(part).all()
+
+
+def test_normals_belong_to_their_points():
+    """The third axis of a frame is close to the true normal where noise is small."""
+    plates = surface(trimesh.creation.box((3, 2, 1)))
+
+    sines = []
+    for one in validation_clouds([plates] * 4, 4, 2000):
+        axes = one.levels[0].receivers.frames[2].T
+        sines.append(float(torch.linalg.cross(axes, one.normals).norm(dim=1).median()))
+
+    assert np.median(sines) < 0.2
+
+
+def test_validation_clouds_are_the_same_in_every_run():
+    one, other = (validation_clouds([ball()], 3, 500) for _ in range(2))
+
+    assert len(one) == 3
+    for a, b in zip(one, other, strict=True):
+        assert_same_bits(a, b)
+
+
+def test_held_out_surfaces_take_turns_with_procedural_ones():
+    procedural, mixed = (validation_clouds(s, 4, 500) for s in ([], [ball()] * 9))
+
+    same = [
+        len(a.normals) == len(b.normals) and torch.equal(a.normals, b.normals)
+        for a, b in zip(procedural, mixed, strict=True)
+    ]
+
+    assert len(mixed) == 4
+    assert not same[0]
+    assert not same[2]

@@ -1,0 +1,339 @@
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+import trimesh
+from helpers import LAYER
+from safetensors import safe_open
+
+from tfnormals import training
+from tfnormals.data.batches import validation_clouds
+from tfnormals.data.surfaces import closed_surface
+from tfnormals.network import NetworkConfig, Prediction
+from tfnormals.pretrained import RUN_MODEL, load_model
+from tfnormals.training import METRICS, STATE, Trainer, TrainingConfig, normal_losses, on_device
+
+STEPS, EVERY, INTERRUPTED = 15, 5, 8
+CPU = torch.device("cpu")
+
+
+def surfaces():
+    meshes = trimesh.creation.box((3, 2, 1)), trimesh.creation.icosphere(2)
+    return [closed_surface("shape", mesh.vertices, mesh.faces).scaled() for mesh in meshes]
+
+
+def config(**changes):
+    network = NetworkConfig(
+        scalars=(8, 8, 12, 12, 16, 16),
+        vectors=(2, 3, 3, 4, 4, 5),
+        hidden=(16, 16, 24, 24, 32, 32),
+        down=(1, 1, 1, 1, 1, 1),
+        up=(1, 1, 1, 1, 1, 0),
+    )
+    usual = TrainingConfig(
+        steps=STEPS,
+        batch_points=500,
+        learning_rate=0.1,  # warming up, so the last steps take a tenth of it
+        validate_every=EVERY,
+        seed=4,
+        network=network,
+    )
+    return replace(usual, **changes)
+
+
+def trainer_in(run, **changes):
+    return Trainer(run, config(**changes), surfaces(), surfaces(), CPU)
+
+
+def interrupt(progress):
+    if progress.step == INTERRUPTED:
+        raise KeyboardInterrupt
+
+
+def rows_of(run):
+    return [json.loads(row) for row in (run / METRICS).read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def small_validation():
+    """Validation on two small clouds instead of twenty large ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "VALIDATION_CLOUDS", 2)
+        patch.setattr(training, "VALIDATION_POINTS", 500)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(small_validation, tmp_path_factory):
+    """A run that was never interrupted, and what it reported."""
+    run = tmp_path_factory.mktemp("uninterrupted") / "run"
+    before = torch.get_rng_state()
+    trainer, seen = trainer_in(run), []
+    trainer.train(seen.append)
+    drawn = not torch.equal(torch.get_rng_state(), before)
+    return SimpleNamespace(run=run, trainer=trainer, seen=seen, drawn=drawn)
+
+
+@pytest.fixture(scope="module")
+def resumed(small_validation, tmp_path_factory):
+    """The same run, interrupted and resumed."""
+    run = tmp_path_factory.mktemp("interrupted") / "run"
+    with pytest.raises(KeyboardInterrupt):
+        trainer_in(run).train(interrupt)
+    interrupted_rows = rows_of(run)
+    trainer = trainer_in(run)
+    position = trainer.step
+    trainer.train(lambda _: None)
+    return SimpleNamespace(
+        run=run, trainer=trainer, position=position, interrupted_rows=interrupted_rows
+    )
+
+
+def without_seconds(rows):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+@pytest.mark.slow
+def test_resuming_gives_the_same_weights_as_never_stopping(finished, resumed):
+    assert resumed.position == INTERRUPTED // EVERY * EVERY
+    for one, other in zip(
+        (finished.trainer.network, finished.trainer.average),
+        (resumed.trainer.network, resumed.trainer.average),
+        strict=True,
+    ):
+        for name, tensor in one.state_dict().items():
+            assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+@pytest.mark.slow
+def test_resuming_gives_the_same_model_file_as_never_stopping(finished, resumed):
+    assert (resumed.run / RUN_MODEL).read_bytes() == (finished.run / RUN_MODEL).read_bytes()
+
+
+@pytest.mark.slow
+def test_resuming_logs_every_step_once(finished, resumed):
+    assert without_seconds(rows_of(resumed.run)) == without_seconds(rows_of(finished.run))
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_losses(finished, resumed):
+    rows = without_seconds(resumed.interrupted_rows)
+
+    assert [row["step"] for row in rows] == list(range(1, INTERRUPTED + 1))
+    assert rows == without_seconds(rows_of(finished.run))[:INTERRUPTED]
+
+
+@pytest.mark.slow
+def test_every_step_is_logged_and_some_are_validated(finished):
+    rows = rows_of(finished.run)
+
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    assert [row["done"] for row in rows] == [round(i / STEPS, 5) for i in range(1, STEPS + 1)]
+    for row in rows:
+        assert {"seconds", "loss", "direction", "side", "error", "grad_norm"} <= row.keys()
+        assert all(math.isfinite(value) for value in row.values())
+        validated = row["step"] % EVERY == 0
+        assert ("validation_oriented_rmse_deg" in row) is validated
+        assert ("validation_rmse_deg" in row) is validated
+
+
+@pytest.mark.slow
+def test_progress_is_reported_after_every_step(finished):
+    assert [progress.step for progress in finished.seen] == list(range(1, STEPS + 1))
+    assert finished.seen[-1].done == 1
+    assert finished.seen[0].losses["loss"] > 0
+    assert [bool(progress.validation) for progress in finished.seen] == [
+        step % EVERY == 0 for step in range(1, STEPS + 1)
+    ]
+
+
+def loss_of(network, clouds):
+    with torch.no_grad():
+        losses = [
+            normal_losses(network(one.levels, 1.0), one.normals, one.side_weight)["loss"]
+            for one in clouds
+        ]
+    return float(torch.stack(losses).mean())
+
+
+@pytest.mark.slow
+def test_training_lowers_the_loss(finished, tmp_path):
+    clouds = validation_clouds(surfaces(), 4, 1000)
+    fresh = trainer_in(tmp_path).network
+
+    assert loss_of(finished.trainer.network, clouds) < 0.9 * loss_of(fresh, clouds)
+    assert loss_of(finished.trainer.average, clouds) < loss_of(fresh, clouds)
+
+
+@pytest.mark.slow
+def test_a_run_folder_is_a_model_with_the_best_averaged_weights(finished):
+    network = load_model(finished.run)
+    with safe_open(finished.run / RUN_MODEL, "pt") as file:
+        trained_with = json.loads(file.metadata()["tfnormals"])["trained_with"]
+
+    validated = [row for row in rows_of(finished.run) if "validation_rmse_deg" in row]
+    best = min(
+        validated, key=lambda r: r["validation_rmse_deg"] + r["validation_oriented_rmse_deg"]
+    )
+    assert network.config == config().network
+    assert trained_with["step"] == best["step"]
+    assert trained_with["seed"] == 4
+    assert trained_with["validation"]["rmse_deg"] == pytest.approx(
+        best["validation_rmse_deg"], abs=1e-4
+    )
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_left_as_it_is(finished):
+    again, seen = trainer_in(finished.run), []
+    before = {path.name: path.read_bytes() for path in finished.run.iterdir()}
+
+    again.train(seen.append)
+
+    assert again.step == STEPS
+    assert not seen
+    assert {path.name: path.read_bytes() for path in finished.run.iterdir()} == before
+    assert before.keys() == {RUN_MODEL, STATE, METRICS}
+
+
+@pytest.mark.slow
+def test_a_finished_run_may_be_lengthened(finished):
+    assert trainer_in(finished.run, steps=2 * STEPS).done == 0.5
+
+
+@pytest.mark.slow
+def test_training_draws_no_global_random_numbers(finished):
+    assert not finished.drawn
+
+
+def test_a_trainer_draws_no_global_random_numbers(tmp_path):
+    before = torch.get_rng_state()
+
+    trainer_in(tmp_path)
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def weights(network):
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+def test_the_first_weights_depend_on_the_seed_only(tmp_path):
+    one, same, other = (
+        weights(trainer_in(tmp_path / str(i), seed=seed).network)
+        for i, seed in enumerate((1, 1, 2))
+    )
+
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_the_average_starts_at_the_first_weights(tmp_path):
+    trainer = trainer_in(tmp_path)
+
+    assert torch.equal(weights(trainer.network), weights(trainer.average))
+
+
+def test_a_run_may_be_paced_by_minutes(tmp_path):
+    trainer = trainer_in(tmp_path, minutes=2.0)
+
+    trainer.seconds = 30.0
+
+    assert trainer.done == 0.25
+
+
+NORMALS = torch.nn.functional.normalize(
+    torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), dim=1
+)
+ONES = torch.ones(50, dtype=torch.float64)
+
+
+def losses(direction, side, error=0.0, side_weight=ONES):
+    prediction = Prediction(direction, side, torch.full((50,), error, dtype=torch.float64))
+    return normal_losses(prediction, NORMALS, side_weight)
+
+
+def tilted(degrees):
+    """Directions at an angle from the normals."""
+    across = torch.linalg.cross(NORMALS, NORMALS.roll(1, 0))
+    across = torch.nn.functional.normalize(across, dim=1)
+    angle = math.radians(degrees)
+    return math.cos(angle) * NORMALS + math.sin(angle) * across
+
+
+def test_right_normals_have_no_direction_loss():
+    assert losses(3 * NORMALS, NORMALS)["direction"] < LAYER
+
+
+@pytest.mark.parametrize("degrees", [1, 30, 60, 90])
+def test_the_direction_loss_grows_with_the_angle(degrees):
+    sine = math.sin(math.radians(degrees))
+
+    assert losses(tilted(degrees), NORMALS)["direction"].item() == pytest.approx(sine + sine**2)
+
+
+def test_the_sign_and_length_of_a_direction_do_not_matter():
+    rest = losses(tilted(20), 2 * NORMALS)
+    sign = torch.where(torch.arange(50) % 2 == 0, 1.0, -1.0)[:, None]
+
+    for name, value in losses(5 * sign * tilted(20), 2 * NORMALS).items():
+        torch.testing.assert_close(value, rest[name], rtol=0, atol=LAYER)
+
+
+def test_the_side_loss_is_lower_for_the_right_side():
+    right, unsure, wrong = (losses(NORMALS, factor * NORMALS)["side"] for factor in (3, 0, -3))
+
+    assert right < unsure < wrong
+    assert unsure.item() == pytest.approx(math.log(2))
+
+
+def test_the_share_of_right_sides_counts_decidable_points_only():
+    side = NORMALS * torch.where(torch.arange(50) < 20, 1.0, -1.0)[:, None]
+    decidable = torch.where(torch.arange(50) < 25, 1.0, 0.2).double()
+
+    assert losses(NORMALS, side)["sides_right"].item() == pytest.approx(0.4)
+    assert losses(NORMALS, side, side_weight=decidable)["sides_right"].item() == pytest.approx(0.8)
+    assert losses(NORMALS, side, side_weight=0.2 * ONES)["sides_right"] == 0
+
+
+def test_undecidable_points_count_less_for_the_side():
+    full, fifth = (losses(NORMALS, -NORMALS, side_weight=w * ONES)["side"] for w in (1.0, 0.2))
+
+    assert fifth.item() == pytest.approx(0.2 * full.item())
+
+
+def test_the_error_loss_is_zero_for_the_true_sine():
+    assert losses(tilted(30), NORMALS, error=0.5)["error"] < LAYER
+    assert losses(tilted(30), NORMALS, error=0.1)["error"].item() == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("degrees", [0, 45, 90])
+def test_gradients_are_finite_even_for_perfect_directions(degrees):
+    direction, side = tilted(degrees).requires_grad_(), NORMALS.clone().requires_grad_()
+
+    losses(direction, side)["loss"].backward()
+
+    assert torch.isfinite(direction.grad).all()
+    assert torch.isfinite(side.grad).all()
+
+
+def test_the_side_teaches_the_direction_nothing():
+    direction = tilted(30).requires_grad_()
+    found = losses(direction, NORMALS.clone().requires_grad_())
+
+    (found["side"] + found["error"].detach()).backward()
+
+    assert direction.grad is None
+
+
+def test_a_batch_moved_to_its_own_device_is_the_same():
+    batch = validation_clouds([], 1, 200)[0]
+
+    moved = on_device(batch, CPU)
+
+    assert torch.equal(moved.normals, batch.normals)
+    assert torch.equal(moved.levels[1].receivers.frames, batch.levels[1].receivers.frames)
+    assert moved.hand == batch.hand
