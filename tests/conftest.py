@@ -28,3 +28,13 @@ def small_network():
 def exact_network(small_network):
     """The same network in float64."""
     return copy.deepcopy(small_network).double()
+
+
+@pytest.fixture(scope="session")
+def model(small_network, tmp_path_factory):
+    """The file of the small network as a model."""
+    from tfnormals.pretrained import save_model
+
+    path = tmp_path_factory.mktemp("models") / "small.safetensors"
+    save_model(path, small_network, "small", {})
+    return path

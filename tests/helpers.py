@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from tfnormals.cli import main
 from tfnormals.metrics import angle_deg
 
 Array = NDArray[np.float64]
@@ -123,3 +125,10 @@ def lattice(*counts: int) -> Array:
     """All points with whole coordinates from 0 up to below the counts, (product, 3)."""
     axes = np.meshgrid(*(np.arange(float(count)) for count in counts), indexing="ij")
     return np.stack(axes, -1).reshape(-1, 3)
+
+
+def run_cli(*arguments: object) -> int | str | None:
+    """The exit code of ``tfnormals`` with these arguments."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    return stopped.value.code

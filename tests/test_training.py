@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -16,7 +17,8 @@ from tfnormals.network import NetworkConfig, Prediction
 from tfnormals.pretrained import RUN_MODEL, load_model
 from tfnormals.training import METRICS, STATE, Trainer, TrainingConfig, normal_losses, on_device
 
-STEPS, EVERY, INTERRUPTED = 15, 5, 8
+STEPS, EVERY, STOPPED = 12, 4, 6
+SEED = 694  # its first clouds happen to be small
 CPU = torch.device("cpu")
 
 
@@ -38,7 +40,7 @@ def config(**changes):
         batch_points=500,
         learning_rate=0.1,  # warming up, so the last steps take a tenth of it
         validate_every=EVERY,
-        seed=4,
+        seed=SEED,
         network=network,
     )
     return replace(usual, **changes)
@@ -46,11 +48,6 @@ def config(**changes):
 
 def trainer_in(run, **changes):
     return Trainer(run, config(**changes), surfaces(), surfaces(), CPU)
-
-
-def interrupt(progress):
-    if progress.step == INTERRUPTED:
-        raise KeyboardInterrupt
 
 
 def rows_of(run):
@@ -68,28 +65,29 @@ def small_validation():
 
 @pytest.fixture(scope="module")
 def finished(small_validation, tmp_path_factory):
-    """A run that was never interrupted, and what it reported."""
-    run = tmp_path_factory.mktemp("uninterrupted") / "run"
+    """A run that was never stopped, what it reported, and its folder as it was on the way."""
+    run, copied = (tmp_path_factory.mktemp(name) / "run" for name in ("whole", "stopped"))
     before = torch.get_rng_state()
     trainer, seen = trainer_in(run), []
-    trainer.train(seen.append)
+
+    def on_progress(progress):
+        seen.append(progress)
+        if progress.step == STOPPED:
+            shutil.copytree(run, copied)
+
+    trainer.train(on_progress)
     drawn = not torch.equal(torch.get_rng_state(), before)
-    return SimpleNamespace(run=run, trainer=trainer, seen=seen, drawn=drawn)
+    return SimpleNamespace(run=run, trainer=trainer, seen=seen, copied=copied, drawn=drawn)
 
 
 @pytest.fixture(scope="module")
-def resumed(small_validation, tmp_path_factory):
-    """The same run, interrupted and resumed."""
-    run = tmp_path_factory.mktemp("interrupted") / "run"
-    with pytest.raises(KeyboardInterrupt):
-        trainer_in(run).train(interrupt)
-    interrupted_rows = rows_of(run)
-    trainer = trainer_in(run)
+def resumed(finished):
+    """The same run as it goes on from what a power cut would have left of it."""
+    left = rows_of(finished.copied)
+    trainer = trainer_in(finished.copied)
     position = trainer.step
     trainer.train(lambda _: None)
-    return SimpleNamespace(
-        run=run, trainer=trainer, position=position, interrupted_rows=interrupted_rows
-    )
+    return SimpleNamespace(run=finished.copied, trainer=trainer, position=position, left=left)
 
 
 def without_seconds(rows):
@@ -98,7 +96,7 @@ def without_seconds(rows):
 
 @pytest.mark.slow
 def test_resuming_gives_the_same_weights_as_never_stopping(finished, resumed):
-    assert resumed.position == INTERRUPTED // EVERY * EVERY
+    assert resumed.position == STOPPED // EVERY * EVERY
     for one, other in zip(
         (finished.trainer.network, finished.trainer.average),
         (resumed.trainer.network, resumed.trainer.average),
@@ -114,16 +112,9 @@ def test_resuming_gives_the_same_model_file_as_never_stopping(finished, resumed)
 
 
 @pytest.mark.slow
-def test_resuming_logs_every_step_once(finished, resumed):
+def test_resuming_repeats_the_losses_and_logs_every_step_once(finished, resumed):
+    assert [row["step"] for row in resumed.left] == list(range(1, STOPPED + 1))
     assert without_seconds(rows_of(resumed.run)) == without_seconds(rows_of(finished.run))
-
-
-@pytest.mark.slow
-def test_the_same_seed_gives_the_same_losses(finished, resumed):
-    rows = without_seconds(resumed.interrupted_rows)
-
-    assert [row["step"] for row in rows] == list(range(1, INTERRUPTED + 1))
-    assert rows == without_seconds(rows_of(finished.run))[:INTERRUPTED]
 
 
 @pytest.mark.slow
@@ -161,7 +152,7 @@ def loss_of(network, clouds):
 
 @pytest.mark.slow
 def test_training_lowers_the_loss(finished, tmp_path):
-    clouds = validation_clouds(surfaces(), 4, 1000)
+    clouds = validation_clouds(surfaces(), 3, 500)
     fresh = trainer_in(tmp_path).network
 
     assert loss_of(finished.trainer.network, clouds) < 0.9 * loss_of(fresh, clouds)
@@ -180,7 +171,7 @@ def test_a_run_folder_is_a_model_with_the_best_averaged_weights(finished):
     )
     assert network.config == config().network
     assert trained_with["step"] == best["step"]
-    assert trained_with["seed"] == 4
+    assert trained_with["seed"] == SEED
     assert trained_with["validation"]["rmse_deg"] == pytest.approx(
         best["validation_rmse_deg"], abs=1e-4
     )

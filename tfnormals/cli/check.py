@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def check_equivariance(
     cloud: Annotated[
         Path | None,
-        typer.Argument(metavar="CLOUD", help="Cloud to check on; by default a built-in set."),
+        typer.Argument(
+            metavar="CLOUD", readable=False, help="Cloud to check on; by default a built-in set."
+        ),
     ] = None,
     model: ModelOption = DEFAULT_MODEL,
     json_lines: JsonOption = False,
@@ -64,7 +66,9 @@ def _clouds(cloud: Path | None) -> dict[str, "Array"]:
 
 
 def _table(rows: "Sequence[Row]") -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="angles in degrees", title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, title="angles in degrees", title_justify="left"
+    )
     for column in ("cloud", "transform", "dtype"):
         table.add_column(column, no_wrap=True)
     for column in ("worst", "99 %", "median", "allowed", "confidence", "ambiguous", "sign free"):
@@ -83,7 +87,13 @@ def _table(rows: "Sequence[Row]") -> Table:
             f"{row.confidence_worst:.1e}",
             f"{row.ambiguous:,}",
             f"{row.sign_free:,}",
-            "ok" if row.passed else "FAILED",
+            _verdict(row),
             end_section=row.transform == rows[-1].transform,
         )
     return table
+
+
+def _verdict(row: "Row") -> str:
+    if not row.passed:
+        return "FAILED"
+    return "ambiguous" if row.ambiguous else "ok"

@@ -36,7 +36,8 @@ def write_json(record: Mapping[str, object]) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise TfnormalsError(f"stdout: {error.strerror or error}; send it elsewhere") from error
+        reason = (error.strerror or str(error)).lower()
+        raise TfnormalsError(f"<stdout>: {reason}; send it elsewhere") from error
 
 
 def table_console() -> Console:

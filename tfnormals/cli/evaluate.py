@@ -99,7 +99,7 @@ def _estimators(models: Sequence[str], device: str) -> dict[str, "Estimator"]:
 def _table(lines: Sequence["Figures"], counted: Sequence[str], timed: str) -> Table:
     from ..evaluation import AVERAGE
 
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for name in ("estimator", "variant"):
         table.add_column(name, no_wrap=True)
     for name in (*counted, *COLUMNS.values(), timed.replace("_per_", "\nper ")):

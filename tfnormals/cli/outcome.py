@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
             place = " ".join(f"{value:g}" for value in self.side.viewpoint)
             remarks.append(f"facing the viewpoint {place} {self.side.owner}".rstrip())
         if self.estimate.skipped:
-            remarks.append(f"{self.estimate.skipped:,} points are not finite, their normals NaN")
+            remarks.append(f"{self.estimate.skipped:,} not finite, given NaN")
         if self.estimate.planar and self.side.orient == "outward":
             remarks.append("all points lie on one plane, so the side is unknown")
         if self.estimate.ambiguous:

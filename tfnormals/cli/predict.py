@@ -29,7 +29,8 @@ Format = Literal["ply", "pcd", "xyz", "txt", "csv", "asc", "npy"]
 
 def predict_clouds(
     clouds: Annotated[
-        list[Path], typer.Argument(metavar="CLOUD", help="Point clouds; - is stdin.")
+        list[Path],
+        typer.Argument(metavar="CLOUD", readable=False, help="Point clouds; - is stdin."),
     ],
     output: Annotated[
         Path | None,
@@ -37,6 +38,7 @@ def predict_clouds(
             "--output",
             "-o",
             metavar="PATH",
+            readable=False,
             help="File, existing folder, or - for stdout; by default scan.normals.ply beside "
             "scan.ply, and stdout for stdin.",
         ),

@@ -55,6 +55,7 @@ def read_cloud(source: str | Path | BinaryIO, *, format: str | None = None) -> C
     with _named(_name(source)):
         suffix = _suffix(source) if format is None else f".{format.lower().lstrip('.')}"
         if suffix is not None and suffix not in FORMATS:
+            _check_file(source)
             raise CloudError(f"'{suffix}' is no known format; known are {_KNOWN}")
         data = Path(source).read_bytes() if isinstance(source, str | Path) else source.read()
         if not data:
@@ -144,6 +145,14 @@ def _named(name: str) -> Iterator[None]:
         reason = (error.strerror or str(error)).lower()
         told = _REASONS.get(error.errno or 0, f"{reason}; check the path")
         raise CloudError(f"{name}: {told}") from error
+
+
+def _check_file(source: str | Path | BinaryIO) -> None:
+    """Raises what reading would if a path names a folder or nothing."""
+    if isinstance(source, str | Path):
+        if Path(source).is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a directory")
+        Path(source).stat()
 
 
 def _name(source: str | Path | BinaryIO) -> str:

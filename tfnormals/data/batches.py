@@ -18,6 +18,9 @@ from .surfaces import Surface
 
 CLOUD_POINTS = (1_000, 20_000)
 """Smallest and largest cloud seen in training."""
+LARGE_SHARE = 1 / 3
+"""Share of batches of one cloud at least half as large as the largest: only there does noise reach
+several times the spacing of the points, as it does in scans."""
 PROCEDURAL_SHARE = 0.5
 """Share of procedural clouds when there are other sources too."""
 UNDECIDABLE_WEIGHT = 0.2
@@ -51,8 +54,7 @@ class TrainingBatches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
-        low, high = np.log(CLOUD_POINTS)
-        size = int(np.exp(rng.uniform(low, high)))
+        size = _size(rng)
         count = max(1, round(self.points / size))
         clouds = [_cloud(self._source(rng), size, rng) for _ in range(count)]
         return joined(clouds, 1.0 if rng.random() < 0.5 else -1.0)
@@ -67,6 +69,14 @@ def _sample(source: Source, size: int, rng: np.random.Generator) -> Sample:
     if isinstance(source, Surface):
         return training_sample(source, size, rng)
     return labelled_sample(source.points, source.normals, size, rng)
+
+
+def _size(rng: np.random.Generator) -> int:
+    """Points of the clouds of a batch."""
+    low, high = CLOUD_POINTS
+    if rng.random() < LARGE_SHARE:
+        return int(rng.uniform(high / 2, high))
+    return int(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _cloud(source: Source, size: int, rng: np.random.Generator) -> Batch:
