@@ -134,15 +134,15 @@ def gear() -> Part:
     """A spur gear lying flat, of steel."""
 
     def teeth(angle: Array, r: Array, z: Array) -> Array:
-        tooth = np.clip(3 * np.sin(16 * angle), -1, 1)
-        return r + 2.4 * tooth * np.clip((r - 16) / 8, 0, 1)
+        tooth = np.clip(2.5 * np.sin(12 * angle), -1, 1)
+        return r + 3 * tooth * np.clip((r - 19) / 6, 0, 1)
 
     def steel(points: Array) -> Array:
         turned = np.sin(2.2 * np.hypot(points[:, 0], points[:, 1]))
         return np.array([150, 158, 168]) + np.outer(turned, [10, 10, 10])
 
-    profile = [(8, 0), (8, 11), (8.5, 12), (15, 12), (16, 11), (24, 11), (25, 10), (25, 0)]
-    return round_body((-14, -44, 0), profile, steel, teeth)
+    profile = [(9, 0), (9, 12), (10, 13), (16, 13), (17, 12), (26, 12), (27, 11), (27, 0)]
+    return round_body((-8, -35, 0), profile, steel, teeth)
 
 
 def spring() -> Part:
@@ -152,7 +152,7 @@ def spring() -> Part:
         angle = 2 * np.pi * 5 * t
         return np.column_stack([58 * t - 29, 15 * np.sin(angle), 18.2 + 15 * np.cos(angle)])
 
-    return tube((62, -42, 0), curve, 3.4, np.array([1.0, 0.0, 0.0]), [205, 162, 60])
+    return tube((52, -40, 0), curve, 3.4, np.array([1.0, 0.0, 0.0]), [205, 162, 60])
 
 
 def round_body(

@@ -133,7 +133,8 @@ def check(
 
     Args:
         network: The network; a copy of it is used.
-        clouds: Names and points (n, 3); points that are not finite are left out.
+        clouds: Names and points (n, 3); points that are not finite are left out. A cloud is first
+            moved to the origin, for turning it far away would already round its digits.
         on_progress: Called with the number of finished and of all rows.
         seed: Chooses the transforms.
 
@@ -144,9 +145,10 @@ def check(
     network = deepcopy(network)
     rows: list[Row] = []
     for name, points in clouds.items():
-        finite = points[np.isfinite(points).all(1)]
-        chosen = transforms(finite, generator)
-        for row in _rows(network, name, finite, chosen):
+        used = points[np.isfinite(points).all(1)]
+        used = used - used.mean(0)
+        chosen = transforms(used, generator)
+        for row in _rows(network, name, used, chosen):
             rows.append(row)
             if on_progress is not None:
                 on_progress(len(rows), len(clouds) * len(chosen) * len(DTYPES))
@@ -207,14 +209,14 @@ def builtin_clouds() -> dict[str, Array]:
     """
     rng = np.random.default_rng(20240523)
     tilt = _rotation(rng)
-    angle, around = rng.uniform(0, 2 * np.pi, (2, 1000))
+    angle, around = rng.uniform(0, 2 * np.pi, (2, 600))
     ring = 1 + 0.35 * np.cos(around)
     torus = np.stack([ring * np.cos(angle), ring * np.sin(angle), 0.35 * np.sin(around)], 1)
-    blob = _sphere(rng, 1000)
-    blob *= 1 + 0.3 * np.sin(3 * blob[:, :1]) * blob[:, 1:2] + 0.03 * rng.normal(size=(1000, 1))
-    x, y = rng.uniform(-1, 1, (2, 800))
-    ellipsoid = _sphere(rng, 500) * [1.0, 0.7, 0.4]
+    blob = _sphere(rng, 600)
+    blob *= 1 + 0.3 * np.sin(3 * blob[:, :1]) * blob[:, 1:2] + 0.03 * rng.normal(size=(600, 1))
+    x, y = rng.uniform(-1, 1, (2, 600))
     flat = np.stack([x, 0.6 * y, 0 * x], 1)
+    ellipsoid = _sphere(rng, 400) * [1.0, 0.7, 0.4]
     hollow = _lattice(14, 11, 8)
     hollow = hollow[((hollow == 0) | (hollow == hollow.max(0))).any(1)]
     return {
@@ -223,11 +225,11 @@ def builtin_clouds() -> dict[str, Array]:
         "plane": flat @ tilt.T,
         "grid": _lattice(25, 25, 1) @ tilt.T,
         "box lattice": hollow[rng.random(len(hollow)) < 0.9],
-        "lattice": _lattice(11, 10, 9)[rng.random(990) < 0.8],
+        "lattice": _lattice(10, 9, 8)[rng.random(720) < 0.85],
         "blob": blob,
-        "duplicates": ellipsoid[rng.integers(0, 500, 900)],
+        "duplicates": ellipsoid[rng.integers(0, 400, 700)],
         "sheet": np.stack([x, y, 0.3 * np.sin(3 * x) + 0.2 * x * y], 1),
-        "two parts": np.concatenate([ellipsoid, _cube(rng, 500) * 0.3 + [1.5, 0.4, 0.2]]),
+        "two parts": np.concatenate([ellipsoid, _cube(rng, 300) * 0.3 + [1.5, 0.4, 0.2]]),
     }
 
 

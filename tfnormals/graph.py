@@ -83,7 +83,8 @@ def build_graph(points: Array) -> Graph:
     """
     placed = pose(points)
     step = _ROUNDING * placed.size / np.sqrt(len(points)) or 1.0
-    centred = (points - placed.centre) / step
+    centred = points - placed.centre
+    centred = (centred - centred.mean(0)) / step  # twice: a far origin rounds the centre
     canonical = np.round(centred @ placed.axes.T)
     order = morton_order(canonical)
     ordered = canonical[order]
@@ -181,8 +182,11 @@ def _farthest_points(canonical: Array) -> Rows:
 
 
 def _farthest_order(blocks: NDArray[np.float32], count: int) -> tuple[Rows, NDArray[np.float32]]:
-    """The first rows of each block (b, s, 3) in order of farthest point sampling, and their
-    squared distance to those before; both (b, t), with the ``count`` farthest of all among them.
+    """The first rows of each block (b, s, 3) in order of farthest point sampling.
+
+    Returns:
+        The rows, and the squared distance of each to those before it; both (b, t), and the
+        ``count`` farthest of all are among them.
     """
     x, y, z = np.ascontiguousarray(blocks.transpose(2, 0, 1))
     which = np.arange(len(x))

@@ -6,6 +6,7 @@ al., ICLR 2025 (tensorial messages).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -93,27 +94,25 @@ class TensorFramesPointNet(nn.Module):
         super().__init__()
         self.config = config = config or NetworkConfig()
         sizes = list(zip(config.scalars, config.vectors, strict=True))
-        moments = len(MOMENT_PARITY)
+        moments, pairs = len(MOMENT_PARITY), list(pairwise(sizes))
 
-        def stacked(level: int, count: int) -> nn.ModuleList:
-            width = config.hidden[level]
+        def stacked(counts: tuple[int, ...]) -> nn.ModuleList:
+            """For each level, edge layers one after the other."""
+            levels = zip(sizes, config.hidden, counts, strict=True)
             return nn.ModuleList(
-                EdgeLayer(sizes[level], sizes[level], width, moments) for _ in range(count)
+                nn.ModuleList(EdgeLayer(size, size, width, moments) for _ in range(count))
+                for size, width, count in levels
             )
 
         self.stem = nn.Linear(moments, sizes[0][0] + 3 * sizes[0][1])
-        self.down = nn.ModuleList(stacked(i, count) for i, count in enumerate(config.down))
-        self.up = nn.ModuleList(stacked(i, count) for i, count in enumerate(config.up))
+        self.down, self.up = stacked(config.down), stacked(config.up)
         self.abstract = nn.ModuleList(
             EdgeLayer(fine, coarse, width, moments)
-            for fine, coarse, width in zip(sizes, sizes[1:], config.hidden[1:], strict=False)
+            for (fine, coarse), width in zip(pairs, config.hidden[1:], strict=True)
         )
-        self.lower_scalars = nn.ModuleList(
-            nn.Linear(coarse[0], fine[0]) for fine, coarse in zip(sizes, sizes[1:], strict=False)
-        )
+        self.lower_scalars = nn.ModuleList(nn.Linear(coarse[0], fine[0]) for fine, coarse in pairs)
         self.lower_vectors = nn.ModuleList(
-            VectorLinear(coarse[1], fine[1])
-            for fine, coarse in zip(sizes, sizes[1:], strict=False)
+            VectorLinear(coarse[1], fine[1]) for fine, coarse in pairs
         )
         width = config.hidden[0]
         self.head = nn.Sequential(
@@ -133,7 +132,7 @@ class TensorFramesPointNet(nn.Module):
         features = self._stem(mirrored[0])
         skipped: list[Features] = []
         for index, (level, receivers) in enumerate(zip(levels, mirrored, strict=True)):
-            for layer in (self.down[index]):
+            for layer in _in_turn(self.down[index]):
                 features = layer(features, receivers)
                 done()
             skipped.append(features)
@@ -142,7 +141,7 @@ class TensorFramesPointNet(nn.Module):
         for index in reversed(range(LEVELS)):
             if index < LEVELS - 1:
                 features = self._lowered(features, skipped[index], levels[index], index)
-            for layer in (self.up[index]):
+            for layer in _in_turn(self.up[index]):
                 features = layer(features, mirrored[index])
                 done()
         return self._read(features, mirrored[0])
@@ -195,6 +194,11 @@ class TensorFramesPointNet(nn.Module):
         out = self.head(torch.cat([features.scalars, local, receivers.moments], 1)).to(local.dtype)
         vectors = turned(out[:, :6].T.reshape(3, 2, -1), receivers.frames, back=True)
         return Prediction(vectors[:, 0].T, vectors[:, 1].T, out[:, 6].sigmoid())
+
+
+def _in_turn(layers: nn.Module) -> list[EdgeLayer]:
+    """The layers of a list; torch types its elements as modules of any kind."""
+    return [layer for layer in layers.children() if isinstance(layer, EdgeLayer)]
 
 
 def mirrored_level(receivers: Neighborhoods, hand: float) -> Neighborhoods:

@@ -1,42 +1,53 @@
 """Pictures: the curves of a training run, and clouds shaded by their normals."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from pykdtree.kdtree import KDTree
 
 from .errors import CloudError, DataError
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Colors = NDArray[np.uint8]
 Image = NDArray[np.uint8]
 """(height, width, 3) red, green and blue; the first row is the top."""
+View = tuple[float, float]
+"""Azimuth and elevation of the eye in degrees; at azimuth 0 it is on the x axis."""
 
 METRICS = "metrics.jsonl"
 CURVES = "curves.png"
-LOSSES = ("direction", "side", "error")
-VALIDATION = {"validation_rmse_deg": "unoriented", "validation_oriented_rmse_deg": "oriented"}
-PALETTE = ("#2a6f97", "#e07a5f", "#6a994e", "#8d5a97")
+LOSSES = {"direction": "#2a6f97", "side": "#e07a5f", "error": "#6a994e"}
+"""The parts of the loss and the colour of each."""
+SMOOTHED = 50
+"""Averaged over this part of a run in the curves: one fiftieth."""
 
 VIEW = (-60.0, 25.0)
-SIZE = (1000, 760)
-"""Width and height that a picture must fit in, in pixels."""
-MARGIN = 16
+WIDTH = 900
 OVERSAMPLING = 2
 """Pixels computed along each side of a pixel shown."""
-COVER = 12
-"""Neighbours within a splat: of random points, 6 in a million lie in a gap between splats."""
-GRAZING = 0.3
-"""Cosine to the eye below which splats are not foreshortened any more."""
+MARGIN = 12
+"""Pixels shown around the cloud."""
+COVER = 8
+"""Neighbours within a splat; between points strewn at random, 0.03 % of a surface stays bare."""
+LARGEST = 3.0
+"""Radius of the largest splat, relative to the median."""
+SLANT = 0.3
+"""Cosine to the eye down to which splats are foreshortened."""
 LIGHT = np.array([-0.45, 0.55, 0.70])
-"""Direction to the light: right, up, towards the eye; unit length."""
-AMBIENT = 0.38
-STONE = (222.0, 218.0, 208.0)
+"""Unit direction to the light: right, up, towards the eye."""
+AMBIENT, DIFFUSE = 0.42, 0.70
+STONE = (222, 218, 208)
 """Colour of a cloud without colours."""
-INWARD = (214.0, 20.0, 30.0)
+INWARD = (205, 22, 32)
 """Colour of a surface whose normals point away from the eye that sees it."""
 
 
@@ -44,30 +55,30 @@ def training_curves(run: Path) -> Path:
     """Draws the losses and the validation errors of a training run.
 
     Args:
-        run: Folder of the run; the picture, curves.png, replaces the one before.
+        run: Folder of the run; the picture in it, curves.png, is replaced.
 
     Returns:
         The picture.
 
     Raises:
-        DataError: If the folder has no metrics.
+        DataError: If the folder has no metrics, or cannot be written to.
     """
     try:
-        lines = (run / METRICS).read_text().splitlines()
+        lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise DataError(f"{run}: not a training run ({METRICS}: {error.strerror})") from error
+        raise DataError(f"{run}: no training run ({METRICS}: {error.strerror})") from error
     if not lines:
         raise DataError(f"{run}: {METRICS} is empty; train for at least one step")
     rows = [json.loads(line) for line in lines]
     figure = Figure(figsize=(11, 4.2), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2)
-    _losses(left, rows)
-    _validation(right, [row for row in rows if "validation_rmse_deg" in row])
+    _draw_losses(left, rows)
+    _draw_validation(right, [row for row in rows if "validation_rmse_deg" in row])
     for axes in (left, right):
         axes.set_xlabel("step")
-        axes.set_xlim(0, rows[-1]["step"])
+        axes.set_xlim(0, 1.02 * rows[-1]["step"])
         axes.grid(alpha=0.25)
-    FigureCanvasAgg(figure).print_png(run / CURVES)
+    _save(figure, run / CURVES)
     return run / CURVES
 
 
@@ -76,66 +87,251 @@ def cloud_picture(
     normals: Array,
     path: Path,
     *,
-    colors: NDArray[np.uint8] | None = None,
-    view: tuple[float, float] = VIEW,
+    colors: Colors | None = None,
+    view: View = VIEW,
     title: str = "",
 ) -> None:
-    """Writes ``cloud_image`` as PNG, under a title if one is given."""
+    """Writes a ``cloud_image`` as PNG, under a title if there is one.
+
+    Raises:
+        CloudError: If there are too few points with a normal.
+        DataError: If the file cannot be written.
+    """
     save_images([cloud_image(points, normals, colors=colors, view=view)], [title], path)
 
 
 def save_images(images: Sequence[Image], titles: Sequence[str], path: Path) -> None:
-    """Writes images side by side as PNG, pixel by pixel, each under its title."""
-    head = 44 if any(titles) else 0
+    """Writes images side by side as PNG, pixel by pixel, each under its title.
+
+    Raises:
+        DataError: If the file cannot be written.
+    """
+    head = 40 if any(titles) else 0
     height = max(len(image) for image in images)
     width = sum(image.shape[1] for image in images)
     figure = Figure(figsize=(width / 100, (height + head) / 100), dpi=100)
-    canvas = FigureCanvasAgg(figure)
     left = 0
     for image, title in zip(images, titles, strict=True):
-        figure.figimage(image, left, (height - len(image)) // 2, origin="upper")
-        centre = (left + image.shape[1] / 2) / width
-        top = height / (height + head)
-        figure.text(centre, top, title, ha="center", va="bottom", size=15, color="#222222")
+        figure.figimage(image, left, height - len(image))
+        middle = (left + image.shape[1] / 2) / width
+        figure.text(middle, height / (height + head), title, ha="center", va="bottom", size=15)
         left += image.shape[1]
-    canvas.print_png(path)
+    _save(figure, path)
 
 
 def cloud_image(
     points: Array,
     normals: Array,
     *,
-    colors: NDArray[np.uint8] | None = None,
-    view: tuple[float, float] = VIEW,
+    colors: Colors | None = None,
+    view: View = VIEW,
+    width: int = WIDTH,
 ) -> Image:
-    """A cloud as a lit, opaque surface, seen in parallel projection on white; z is up.
+    """A cloud as a lit, opaque surface in parallel projection on white, with z up.
 
-    Where the surface nearest to the eye has normals that point away from it, it is red: seen from
-    outside, a closed shape with outward normals has no red.
+    Where the normals of the surface nearest to the eye point away from the eye, it is red: a
+    closed shape with outward normals, seen from outside, shows red at most along its outlines.
 
     Args:
         points: (n, 3).
-        normals: (n, 3) unit vectors; points without finite ones are left out.
-        colors: (n, 3), 0 to 255; the colour of stone without.
-        view: Azimuth and elevation of the eye, in degrees; azimuth 0 is on the x axis.
+        normals: (n, 3) unit vectors; points without a finite one are left out.
+        colors: (n, 3), 0 to 255; stone without.
+        view: From where it is seen.
+        width: Of the image in pixels; the height follows.
 
     Raises:
-        CloudError: If fewer points than a splat spans have a normal.
+        CloudError: If there are too few points with a normal.
     """
-    usable = np.isfinite(points).all(1) & np.isfinite(normals).all(1)
-    if usable.sum() <= COVER:
-        raise CloudError(f"{usable.sum()} points with normals; a picture needs {COVER + 1}")
+    usable = np.flatnonzero(np.isfinite(points).all(axis=1) & np.isfinite(normals).all(axis=1))
+    usable = usable[np.unique(points[usable], axis=0, return_index=True)[1]]
+    if len(usable) <= COVER:
+        raise CloudError(f"{len(usable)} points with a normal; a picture needs {COVER + 1}")
+    camera = _camera(view)
+    positions, facing = points[usable] @ camera.T, normals[usable] @ camera.T
     albedo = np.broadcast_to(STONE, points.shape) if colors is None else colors
-    camera = _camera(*view)
-    facing = normals[usable] @ camera.T
-    shade = _lit(facing, albedo[usable].astype(float))
-    scene, width, height = _projected(points[usable] @ camera.T, facing)
-    depth = np.full(height * width, -np.inf)
-    for splats in _splats(scene, width):
-        np.maximum.at(depth, splats.pixels, splats.depth)
-    total = np.zeros((4, height * width))
-    for splats in _splats(scene, width):
-        front = splats.depth > depth[splats.pixels] - 0.5 * scene.radius[splats.rows]
-        pixels, rows, weight = (part[front] for part in (splats.pixels, splats.rows, splats.weight))
-        for sums, values in zip(total, (*shade.T, np.ones(len(shade))), strict=True):
-            sums += np.bincount(pixels, weight * values[rows], len(sums))
+    splats, height = _splats(positions, facing, OVERSAMPLING * width)
+    shade = _shade(facing, albedo[usable])[splats.rows]
+    image, depth = _painted(splats, shade, (height, OVERSAMPLING * width))
+    scale = float(np.median(splats.radius))
+    _close_gaps(image, depth, scale)
+    image *= _crevices(depth, scale)
+    image = np.where(np.isfinite(depth), image, 255)
+    blocks = image.reshape(3, -1, OVERSAMPLING, width, OVERSAMPLING).mean(axis=(2, 4))
+    return np.clip(np.round(blocks), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+class _Splats(NamedTuple):
+    """Discs that cover the surface, largest first; lengths in pixels, y down."""
+
+    rows: Rows
+    """(n,) the points they are of."""
+    pixels: Rows
+    """(n,) pixel of each centre."""
+    shift: Array
+    """(2, n) from the middle of that pixel to the centre, right and down."""
+    depth: Array
+    """(n,) of the centre, towards the eye."""
+    slope: Array
+    """(2, n) change of depth per pixel to the right and down."""
+    radius: Array
+    """(n,)."""
+
+
+class _Fragments(NamedTuple):
+    """Where splats cover the middle of a pixel; a pixel may occur often."""
+
+    rows: Rows
+    """(m,) the splats."""
+    pixels: Rows
+    """(m,)."""
+    depth: Array
+    """(m,) of the splat there, towards the eye."""
+    distance: Array
+    """(m,) squared distance from the centre of the splat, 0 to 1 at its edge."""
+
+
+def _camera(view: View) -> Array:
+    """(3, 3): rows point right, up and towards the eye."""
+    azimuth, elevation = np.radians(view)
+    flat = np.array([np.cos(azimuth), np.sin(azimuth), 0])
+    eye = np.cos(elevation) * flat + [0, 0, np.sin(elevation)]
+    right = np.array([-flat[1], flat[0], 0])
+    return np.stack([right, np.cross(eye, right), eye])
+
+
+def _shade(facing: Array, albedo: Array) -> Array:
+    """Colours (n, 3) under the light; red beyond grazing where a normal points away."""
+    away = np.clip((-facing[:, 2:] - 0.1) / 0.15, 0, 1)
+    towards = np.where(facing[:, 2:] < 0, -facing, facing)
+    light = AMBIENT + DIFFUSE * np.maximum(towards @ LIGHT, 0)
+    return light[:, None] * ((1 - away) * albedo + away * INWARD)
+
+
+def _splats(positions: Array, facing: Array, width: int) -> tuple[_Splats, int]:
+    """Splats of points (n, 3) in the camera's frame, and the height of their image.
+
+    A splat is as wide as its neighbourhood and lies in the middle of it, so that it ends where
+    the surface does.
+    """
+    distances, neighbors = KDTree(positions).query(positions, k=COVER + 1)
+    radius = np.minimum(distances[:, -1], LARGEST * np.median(distances[:, -1]))
+    offset = positions[neighbors].mean(axis=1) - positions
+    centres = positions + offset - (offset * facing).sum(axis=1, keepdims=True) * facing
+    low, high = positions.min(axis=0) - radius.max(), positions.max(axis=0) + radius.max()
+    margin = OVERSAMPLING * MARGIN
+    scale = (width - 2 * margin) / (high - low)[0]
+    height = OVERSAMPLING * int(np.ceil((high - low)[1] * scale / OVERSAMPLING)) + 2 * margin
+    rows = np.argsort(-radius)
+    x = (centres[rows, 0] - low[0]) * scale + margin
+    y = (high[1] - centres[rows, 1]) * scale + margin
+    towards = np.where(facing[rows, 2] < 0, -1, 1) * np.maximum(np.abs(facing[rows, 2]), SLANT)
+    slope = np.stack([-facing[rows, 0], facing[rows, 1]]) / towards
+    column, line = np.floor([x, y]).astype(np.int64)
+    shift = np.stack([x - column, y - line]) - 0.5
+    depth = centres[rows, 2] * scale
+    return _Splats(rows, line * width + column, shift, depth, slope, radius[rows] * scale), height
+
+
+def _painted(splats: _Splats, shade: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
+    """The image (3, height, width), and the depth (height, width) of what it shows.
+
+    Splats blend with those that lie as deep as the nearest one; without any, depth is -inf.
+    """
+    depth = np.full(shape[0] * shape[1], -np.inf)
+    for fragments in _fragments(splats, shape[1]):
+        np.maximum.at(depth, fragments.pixels, fragments.depth)
+    total = np.zeros((4, len(depth)))
+    values = np.column_stack([shade, np.ones(len(shade))])
+    for rows, pixels, own, distance in _fragments(splats, shape[1]):
+        front = own > depth[pixels] - 0.5 * splats.radius[rows]
+        weighted = np.exp(-4 * distance[front]) * values[rows[front]].T
+        for sums, part in zip(total, weighted, strict=True):
+            np.add.at(sums, pixels[front], part)
+    image = total[:3] / np.maximum(total[3], 1e-9)
+    return image.reshape(3, *shape), depth.reshape(shape)
+
+
+def _fragments(splats: _Splats, width: int) -> Iterator[_Fragments]:
+    """The fragments of all splats, by their offset from the centre."""
+    steps = range(-int(splats.radius[0]) - 1, int(splats.radius[0]) + 2)
+    for right, down in product(steps, steps):
+        count = int(np.searchsorted(-splats.radius, 1 - np.hypot(right, down)))
+        x, y = right - splats.shift[0, :count], down - splats.shift[1, :count]
+        rise = x * splats.slope[0, :count] + y * splats.slope[1, :count]
+        distance = (x**2 + y**2 + rise**2) / splats.radius[:count] ** 2
+        rows = np.flatnonzero(distance < 1)
+        pixels = splats.pixels[rows] + down * width + right
+        yield _Fragments(rows, pixels, splats.depth[rows] + rise[rows], distance[rows])
+
+
+def _close_gaps(image: Array, depth: Array, scale: float) -> None:
+    """Paints pixels that a ring of nearer ones surrounds, in place, as the mean of that ring."""
+    for reach in (round(scale / 2), round(scale), round(1.5 * scale)):
+        ring = _shifted(depth, reach, -np.inf)
+        gaps = np.nonzero(np.min(ring, axis=0) > depth + scale / 2)
+        depth[gaps] = np.mean([beside[gaps] for beside in ring], axis=0)
+        for channel in image:
+            channel[gaps] = np.mean([b[gaps] for b in _shifted(channel, reach, 0)], axis=0)
+
+
+def _shifted(channel: Array, reach: int, outside: float) -> list[Array]:
+    """The eight neighbours (height, width) of each pixel at a distance."""
+    height, width = channel.shape
+    padded = np.pad(channel, reach, constant_values=outside)
+    return [
+        padded[reach + down : reach + down + height, reach + right : reach + right + width]
+        for right, down in product((-reach, 0, reach), repeat=2)
+        if right or down
+    ]
+
+
+def _crevices(depth: Array, scale: float) -> Array:
+    """Brightness (height, width), 1 or less where something nearer to the eye is beside.
+
+    Source: eye-dome lighting, Boucheny, PhD thesis, Grenoble 2009.
+    """
+    far = depth[np.isfinite(depth)].min()
+    depth = np.maximum(depth, far)
+    rise = np.zeros(depth.shape)
+    for beside in _shifted(depth, 2, far) + _shifted(depth, 5, far):
+        rise += np.clip((beside - depth) / scale - 0.3, 0, 2)
+    return np.exp(-rise / 16)
+
+
+def _draw_losses(axes: Axes, rows: list[dict[str, float]]) -> None:
+    """Each loss, averaged over a part of the run."""
+    steps = np.array([row["step"] for row in rows])
+    window = np.ones(max(1, len(rows) // SMOOTHED))
+    count = np.convolve(np.ones(len(rows)), window, "same")
+    for name, color in LOSSES.items():
+        values = np.array([row[name] for row in rows])
+        smooth = np.convolve(values, window, "same") / count
+        axes.plot(steps, smooth, color=color, label=name)
+    axes.set_ylim(bottom=0)
+    axes.set_title("training loss")
+    axes.legend()
+
+
+def _draw_validation(axes: Axes, rows: list[dict[str, float]]) -> None:
+    """Angular errors on the left scale, the outward share on the right one."""
+    steps = [row["step"] for row in rows]
+    for name, color in (("rmse", "#2a6f97"), ("oriented_rmse", "#e07a5f")):
+        values = [row[f"validation_{name}_deg"] for row in rows]
+        label = name.replace("_", " ").replace("rmse", "RMSE")
+        axes.plot(steps, values, ".-", color=color, label=label)
+    axes.set_title("validation")
+    axes.set_ylabel("degrees")
+    axes.set_ylim(bottom=0)
+    shares = axes.twinx()
+    outward = [100 * row["validation_outward_share"] for row in rows]
+    shares.plot(steps, outward, ".--", color="#6a994e", label="outward")
+    shares.set_ylabel("normals pointing outward, %")
+    shares.set_ylim(50, 100)
+    axes.legend(handles=[*axes.lines, *shares.lines], loc="center right")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    try:
+        FigureCanvasAgg(figure).print_png(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error

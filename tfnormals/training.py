@@ -95,6 +95,8 @@ class Trainer:
         run.mkdir(parents=True, exist_ok=True)
         if (run / STATE).exists():
             self._restore()
+        else:  # steps of a run that was stopped before its first state count for nothing
+            (run / METRICS).unlink(missing_ok=True)
 
     @property
     def done(self) -> float:

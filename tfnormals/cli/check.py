@@ -70,10 +70,10 @@ def _table(rows: "Sequence[Row]") -> Table:
         box=box.SIMPLE_HEAD, show_edge=False, title="angles in degrees", title_justify="left"
     )
     for column in ("cloud", "transform", "dtype"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, overflow="fold")
     for column in ("worst", "99 %", "median", "allowed", "confidence", "ambiguous", "sign free"):
-        table.add_column(column, justify="right")
-    table.add_column("")
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for row in rows:
         judged = "worst" if row.dtype == "float64" else "median"
         table.add_row(

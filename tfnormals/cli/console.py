@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from .. import __version__
 from ..errors import TfnormalsError
 
-TABLE_WIDTH = 160
-"""Columns of a table that goes to a file or a pipe."""
+TABLE_WIDTH = 10_000
+"""Columns that a table may have in a file or a pipe, where nothing needs to be cut or wrapped."""
 
 talk = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
 """Where everything but data goes. File names hold brackets and colons, so nothing is markup."""
@@ -41,7 +41,7 @@ def write_json(record: Mapping[str, object]) -> None:
 
 
 def table_console() -> Console:
-    """A console on stdout that never cuts a table short in a file or a pipe."""
+    """A console on stdout for tables."""
     width = None if sys.stdout.isatty() else TABLE_WIDTH
     return Console(width=width, markup=False, emoji=False, highlight=False)
 

@@ -101,9 +101,9 @@ def _table(lines: Sequence["Figures"], counted: Sequence[str], timed: str) -> Ta
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for name in ("estimator", "variant"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, overflow="fold")
     for name in (*counted, *COLUMNS.values(), timed.replace("_per_", "\nper ")):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for line in lines:
         table.add_row(
             str(line["estimator"]),

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,10 +28,10 @@ RUN = "--out / --resume"
 STEPS_PER_LINE = 50
 """Also the number of steps that losses are averaged over."""
 LOSSES = {
-    "loss": "loss",
-    "direction": "direction",
-    "side": "side",
-    "sides_right": "share of sides right",
+    "loss": "loss {:.3f}",
+    "direction": "direction {:.3f}",
+    "side": "side {:.3f}",
+    "sides_right": "{:.0%} right",
 }
 ERRORS = {
     "rmse_deg": "unoriented {:.2f} deg",
@@ -194,14 +194,17 @@ def _display(done: float) -> Iterator[Callable[["Step"], None]]:
     def show(step: "Step") -> None:
         for name, value in step.losses.items():
             recent[name].append(value)
+        means = _told({name: fmean(values) for name, values in recent.items()}, LOSSES)
+        bar.update(task, completed=step.done, description=f"step {step.step:,}: {means}")
         line = f"step {step.step:,}, {step.done:.1%}"
-        means = ", ".join(f"{told} {fmean(recent[name]):.3f}" for name, told in LOSSES.items())
-        bar.update(task, completed=step.done, description=f"{line}: {means}")
         if step.validation:
-            errors = (told.format(step.validation[name]) for name, told in ERRORS.items())
-            talk.print(f"{line}: validation {', '.join(errors)}")
+            talk.print(f"{line}: validation {_told(step.validation, ERRORS)}")
         elif bar.disable and step.step % STEPS_PER_LINE == 0:
             talk.print(f"{line}: {means}")
 
     with bar:
         yield show
+
+
+def _told(figures: Mapping[str, float], formats: Mapping[str, str]) -> str:
+    return ", ".join(told.format(figures[name]) for name, told in formats.items())

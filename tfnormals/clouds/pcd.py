@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar, NamedTuple
 
-import lzf  # type: ignore[import-not-found]
+import lzf
 import numpy as np
 from numpy.typing import NDArray
 

@@ -185,10 +185,10 @@ def _corrupted(
 ) -> tuple[Floats, Floats]:
     """A clean cloud as a sensor would store it, with the normals of the clean points.
 
-    White noise of 0.05 to 1.4 % of the diagonal (65 % of clouds, half of them evenly strong or weak, a tenth of these flattened along
-    one direction), 0.5 to 3 % outliers up to 3 % of the diagonal away (10 %), coordinates rounded
-    to 0.1 to 0.5 % of the diagonal (10 %), 1 to 10 % of the points replaced by copies of others
-    (5 %).
+    White noise of 0.05 to 1.4 % of the diagonal (65 % of clouds, half of them evenly strong, half
+    mostly weak; a tenth flattened along one direction), 0.5 to 3 % outliers up to 3 % of the
+    diagonal away (10 %), coordinates rounded to 0.1 to 0.5 % of the diagonal (10 %), 1 to 10 % of
+    the points replaced by copies of others (5 %).
     """
     n = len(points)
     if rng.random() < 0.65:

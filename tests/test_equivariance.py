@@ -1,0 +1,302 @@
+import copy
+from collections import Counter
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from tfnormals import equivariance
+from tfnormals.equivariance import FAR, Row, builtin_clouds, check, transforms
+from tfnormals.errors import CloudError
+from tfnormals.network import TensorFramesPointNet
+from tfnormals.tensorframes import turned
+
+CLOUDS = builtin_clouds()
+KINDS = [
+    "rotation",
+    "reflection",
+    "translation",
+    "scale 1e-3",
+    "scale 1e3",
+    "permutation",
+    "all",
+]
+TURNS = {"rotation", "reflection", "all"}
+MIRRORS = {"reflection", "all"}
+SMALL = {"torus": CLOUDS["torus"][:300]}
+FLAT = {"cube": CLOUDS["cube"][:300]}
+
+
+def random_weights(network_class=TensorFramesPointNet, config=None):
+    """A network of the shipped size (or another) with random weights and a decided side."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = network_class(config).eval().requires_grad_(requires_grad=False)
+    network.head[-1].weight.mul_(20)  # sides as sure as a trained network's
+    return network
+
+
+def failed(rows, dtype="float64"):
+    return {row.transform for row in rows if row.dtype == dtype and not row.passed}
+
+
+def reframed(levels, frames_of):
+    """The levels seen from other frames: ``frames_of`` a number of nodes, (3, 3, n)."""
+    changed = []
+    for level in levels:
+        old = level.receivers
+        frames = frames_of(old.frames.shape[2]).to(old.frames)
+        offset = turned(turned(old.edges[:3], old.frames, back=True), frames)
+        edges = torch.cat([offset, old.edges[3:]])
+        changed.append(level._replace(receivers=old._replace(frames=frames, edges=edges)))
+    return changed
+
+
+class OneHanded(TensorFramesPointNet):
+    """Right-handed frames only: the published method."""
+
+    def forward(self, levels, hand, on_layer=None):
+        return super().forward(levels, 1.0, on_layer)
+
+
+class GlobalDirection(TensorFramesPointNet):
+    """Leans to one direction of space, as a bias on a vector does."""
+
+    def forward(self, levels, hand, on_layer=None):
+        found = super().forward(levels, hand, on_layer)
+        return found._replace(direction=found.direction + found.direction.new_tensor([0, 0, 1e-3]))
+
+
+class GlobalSide(TensorFramesPointNet):
+    """Takes up for outside."""
+
+    def forward(self, levels, hand, on_layer=None):
+        found = super().forward(levels, hand, on_layer)
+        return found._replace(side=found.side.new_tensor([0, 0, 1]).expand_as(found.side))
+
+
+class GlobalConfidence(TensorFramesPointNet):
+    """Right normals, but as sure as they are steep."""
+
+    def forward(self, levels, hand, on_layer=None):
+        found = super().forward(levels, hand, on_layer)
+        return found._replace(error=found.direction[:, 2].abs().sigmoid())
+
+
+class GlobalCoordinates(TensorFramesPointNet):
+    """Reads edges that were never turned into a frame: the plain PointNet++."""
+
+    def forward(self, levels, hand, on_layer=None):
+        identity = torch.eye(3)[..., None]
+        plain = reframed(levels, lambda count: identity.expand(3, 3, count))
+        return super().forward(plain, hand, on_layer)
+
+
+class RandomFrames(TensorFramesPointNet):
+    """Frames drawn anew in each call."""
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        self.generator = np.random.default_rng(0)
+
+    def forward(self, levels, hand, on_layer=None):
+        def draw(count):
+            frames, _ = np.linalg.qr(self.generator.normal(size=(count, 3, 3)))
+            return torch.from_numpy(frames.transpose(1, 2, 0).copy())
+
+        return super().forward(reframed(levels, draw), hand, on_layer)
+
+
+class NotANumber(TensorFramesPointNet):
+    """Has no answer for its first point."""
+
+    def forward(self, levels, hand, on_layer=None):
+        found = super().forward(levels, hand, on_layer)
+        found.direction[0] = torch.nan
+        return found
+
+
+@pytest.fixture(scope="module")
+def network():
+    return random_weights()
+
+
+@pytest.fixture(scope="module")
+def builtin_rows(network):
+    return {name: check(network, {name: points}) for name, points in CLOUDS.items()}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_network_of_shipped_size_follows_every_transform(builtin_rows, cloud, dtype):
+    rows = [row for row in builtin_rows[cloud] if row.dtype == dtype]
+
+    assert [row.transform for row in rows] == KINDS
+    assert [row for row in rows if not row.passed] == []
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_only_the_symmetric_cloud_is_declared_ambiguous(builtin_rows, cloud):
+    expected = len(CLOUDS[cloud]) if cloud == "grid" else 0
+
+    assert {row.ambiguous for row in builtin_rows[cloud]} == {expected}
+
+
+@pytest.mark.parametrize("cloud", ["plane", "grid"])
+def test_all_of_a_planar_cloud_is_compared_up_to_sign(builtin_rows, cloud):
+    assert {row.sign_free for row in builtin_rows[cloud]} == {len(CLOUDS[cloud])}
+
+
+@pytest.mark.parametrize("cloud", CLOUDS.keys() - {"plane", "grid"})
+def test_hardly_any_other_point_is_compared_up_to_sign(builtin_rows, cloud):
+    assert max(row.sign_free for row in builtin_rows[cloud]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("network_class", "expected"),
+    [
+        (OneHanded, MIRRORS),
+        (GlobalDirection, TURNS),
+        (GlobalSide, TURNS),
+        (GlobalConfidence, TURNS),
+        (GlobalCoordinates, TURNS),
+        (RandomFrames, set(KINDS)),
+        (NotANumber, set(KINDS)),
+    ],
+)
+@pytest.mark.parametrize("clouds", [SMALL, FLAT], ids=["torus", "cube"])
+def test_broken_network_fails_where_it_is_broken(network_class, expected, clouds, small_network):
+    broken = random_weights(network_class, small_network.config)
+
+    assert failed(check(broken, clouds)) == expected
+
+
+@pytest.mark.parametrize(
+    "network_class", [OneHanded, GlobalDirection, GlobalSide, GlobalCoordinates, RandomFrames]
+)
+def test_broken_network_fails_in_float32_too(network_class, small_network):
+    broken = random_weights(network_class, small_network.config)
+
+    assert failed(check(broken, SMALL), "float32") >= MIRRORS
+
+
+def test_answer_that_depends_on_the_order_of_points_fails(small_network, monkeypatch):
+    def shuffled(points, network, **options):
+        found = equivariance_estimate(points, network, **options)
+        return found._replace(normals=np.roll(found.normals, 1, axis=0))
+
+    equivariance_estimate = equivariance.estimate
+    monkeypatch.setattr(equivariance, "estimate", shuffled)
+
+    assert failed(check(small_network, SMALL)) == {"permutation", "all"}
+
+
+def test_declaring_the_cloud_ambiguous_only_once_does_not_excuse(small_network, monkeypatch):
+    def moody(points, network, **options):
+        found = equivariance_estimate(points, network, **options)
+        far = np.abs(points.mean(0)).max() > 1
+        return found._replace(ambiguous=bool(far), normals=-found.normals if far else found.normals)
+
+    equivariance_estimate = equivariance.estimate
+    monkeypatch.setattr(equivariance, "estimate", moody)
+
+    assert failed(check(small_network, SMALL)) == {"translation", "all"}
+
+
+def test_check_leaves_the_network_as_it_was(small_network):
+    before = copy.deepcopy(small_network.state_dict())
+
+    check(small_network, SMALL)
+
+    torch.testing.assert_close(small_network.state_dict(), before, rtol=0, atol=0)
+
+
+def test_check_repeats_itself_and_its_seed_chooses_the_transforms(small_network):
+    rows = check(small_network, SMALL)
+
+    assert check(small_network, SMALL) == rows
+    assert check(small_network, SMALL, seed=1) != rows
+
+
+def test_progress_counts_the_rows(small_network):
+    seen = []
+
+    rows = check(small_network, SMALL | FLAT, lambda done, total: seen.append((done, total)))
+
+    assert seen == [(i + 1, len(rows)) for i in range(4 * len(KINDS))]
+    assert Counter((row.cloud, row.dtype) for row in rows) == {
+        (cloud, dtype): len(KINDS) for cloud in ("torus", "cube") for dtype in ("float64", "float32")
+    }
+
+
+def test_points_that_are_not_finite_are_left_out(small_network):
+    holed = np.insert(SMALL["torus"], 7, np.nan, axis=0)
+
+    assert check(small_network, {"torus": holed}) == check(small_network, SMALL)
+
+
+def test_cloud_far_from_the_origin_passes(small_network):
+    assert failed(check(small_network, {"utm": SMALL["torus"] * 20 + [4.5e5, 4.5e6, 120]})) == set()
+
+
+def test_cloud_without_normals_is_refused(small_network):
+    with pytest.raises(CloudError, match="at least 17"):
+        check(small_network, {"few": SMALL["torus"][:5]})
+
+
+def test_rows_are_plain_numbers(small_network):
+    types = {key: type(value) for key, value in asdict(check(small_network, SMALL)[0]).items()}
+
+    assert types == Row.__annotations__
+
+
+def test_transforms_are_what_their_names_say():
+    points = SMALL["torus"]
+    found = transforms(points, np.random.default_rng(0))
+    size = np.linalg.norm(np.ptp(points, axis=0))
+
+    assert list(found) == KINDS
+    assert [round(np.linalg.det(one.matrix)) for one in found.values()] == [1, -1, 1, 1, 1, 1, -1]
+    assert [one.scale for one in found.values()] == [1, 1, 1, 1e-3, 1e3, 1, 1e3]
+    assert (np.abs(found["translation"].shift) >= FAR * size / 2).all()
+    assert (found["permutation"].order != np.arange(len(points))).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_transforms_keep_angles(kind):
+    points = SMALL["torus"]
+    one = transforms(points, np.random.default_rng(0))[kind]
+
+    np.testing.assert_allclose(one.matrix @ one.matrix.T, np.eye(3), atol=1e-15)
+    np.testing.assert_array_equal(np.sort(one.order), np.arange(len(points)))
+
+
+def test_what_survives_a_far_translation_is_moved_without_rounding():
+    far = transforms(SMALL["torus"], np.random.default_rng(0))["translation"]
+    kept = far.survived(SMALL["torus"])
+    moved = far.moved(SMALL["torus"])
+
+    assert 0 < np.abs(kept - SMALL["torus"]).max() < 1e-8
+    np.testing.assert_array_equal(kept, far.survived(kept))
+    np.testing.assert_array_equal(moved, far.moved(kept))
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_builtin_clouds_are_finite_and_always_the_same(cloud):
+    points = CLOUDS[cloud]
+
+    assert points.dtype == np.float64
+    assert 500 <= len(points) <= 2000
+    assert np.isfinite(points).all()
+    np.testing.assert_array_equal(points, builtin_clouds()[cloud])
+
+
+def test_builtin_clouds_are_as_degenerate_as_they_claim():
+    faces = np.abs(CLOUDS["cube"]) == 1
+    flatness = [np.linalg.svd(CLOUDS[name] - CLOUDS[name].mean(0))[1] for name in ("plane", "grid")]
+
+    assert faces.any(1).all()
+    assert max(values[2] / values[0] for values in flatness) < 1e-14
+    assert len(np.unique(CLOUDS["duplicates"], axis=0)) < 0.6 * len(CLOUDS["duplicates"])
+    assert (CLOUDS["lattice"] == np.round(CLOUDS["lattice"])).all()
