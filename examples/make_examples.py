@@ -216,17 +216,15 @@ def tube(
         centres = KDTree(curve(np.linspace(0, 1, 2000)))
         return centres.query(points)[0] < radius
 
-    return Part(at, surface, holds, lambda points: np.tile(np.array(color, float), (len(points), 1)))
+    return Part(at, surface, holds, lambda points: np.full_like(points, color))
 
 
 def write(path: Path) -> None:
     """Writes the still life as binary PLY with colours and without normals."""
     points, _, colors = still_life()
-    vertices = np.empty(
-        len(points),
-        [(name, "<f4") for name in "xyz"] + [(name, "u1") for name in ("red", "green", "blue")],
-    )
-    for name, column in zip(vertices.dtype.names, [*points.T, *colors.T], strict=True):
+    types = dict.fromkeys("xyz", "<f4") | dict.fromkeys(("red", "green", "blue"), "u1")
+    vertices = np.empty(len(points), list(types.items()))
+    for name, column in zip(types, [*points.T, *colors.T], strict=True):
         vertices[name] = column
     comment = "Still life in millimetres, made by examples/make_examples.py of tfnormals, MIT"
     element = PlyElement.describe(vertices, "vertex")

@@ -160,7 +160,7 @@ def test_a_run_that_diverged_is_a_failure(no_picture, run, monkeypatch, capsys):
         (["--out", "a", "--steps", 5, "--minutes", 5], "a run has --steps or --minutes"),
         (["--resume", "a", "--seed", 0], "a run keeps what it started with"),
         (["--resume", "a", "--data", "b"], "a run keeps what it started with"),
-        (["--out", "a", "--steps", 0], "0 is not in the range"),
+        (["--out", "a", "--steps", 0], "--steps"),
         (["--out", "a", "--size", "huge"], "huge"),
         (["--out", "a", "--device", "gpu"], "no device 'gpu' here"),
     ],

@@ -196,7 +196,9 @@ def test_declaring_the_cloud_ambiguous_only_once_does_not_excuse(small_network, 
     def moody(points, network, **options):
         found = equivariance_estimate(points, network, **options)
         far = np.abs(points.mean(0)).max() > 1
-        return found._replace(ambiguous=bool(far), normals=-found.normals if far else found.normals)
+        return found._replace(
+            ambiguous=bool(far), normals=-found.normals if far else found.normals
+        )
 
     equivariance_estimate = equivariance.estimate
     monkeypatch.setattr(equivariance, "estimate", moody)
@@ -226,7 +228,9 @@ def test_progress_counts_the_rows(small_network):
 
     assert seen == [(i + 1, len(rows)) for i in range(4 * len(KINDS))]
     assert Counter((row.cloud, row.dtype) for row in rows) == {
-        (cloud, dtype): len(KINDS) for cloud in ("torus", "cube") for dtype in ("float64", "float32")
+        (cloud, dtype): len(KINDS)
+        for cloud in ("torus", "cube")
+        for dtype in ("float64", "float32")
     }
 
 
@@ -237,7 +241,9 @@ def test_points_that_are_not_finite_are_left_out(small_network):
 
 
 def test_cloud_far_from_the_origin_passes(small_network):
-    assert failed(check(small_network, {"utm": SMALL["torus"] * 20 + [4.5e5, 4.5e6, 120]})) == set()
+    assert (
+        failed(check(small_network, {"utm": SMALL["torus"] * 20 + [4.5e5, 4.5e6, 120]})) == set()
+    )
 
 
 def test_cloud_without_normals_is_refused(small_network):
@@ -294,7 +300,9 @@ def test_builtin_clouds_are_finite_and_always_the_same(cloud):
 
 def test_builtin_clouds_are_as_degenerate_as_they_claim():
     faces = np.abs(CLOUDS["cube"]) == 1
-    flatness = [np.linalg.svd(CLOUDS[name] - CLOUDS[name].mean(0))[1] for name in ("plane", "grid")]
+    flatness = [
+        np.linalg.svd(CLOUDS[name] - CLOUDS[name].mean(0))[1] for name in ("plane", "grid")
+    ]
 
     assert faces.any(1).all()
     assert max(values[2] / values[0] for values in flatness) < 1e-14

@@ -46,15 +46,14 @@ def normals_of(exact_network):
     return lambda points: estimate(points, exact_network, dtype=torch.float64).normals
 
 
-@pytest.mark.parametrize("shape", [sphere, torus, cube])
 @pytest.mark.parametrize("kind", MOTIONS)
-def test_normals_follow_the_cloud(shape, kind, normals_of):
-    assert_equivariant(normals_of, cloud(shape), kind, EXACT_DEG)
+def test_normals_follow_the_cloud(kind, normals_of):
+    assert_equivariant(normals_of, cloud(cube), kind, EXACT_DEG)
 
 
 @pytest.mark.parametrize("kind", MOTIONS)
 def test_normals_follow_a_cloud_with_duplicates_and_ties(kind, normals_of):
-    points = quantised(cloud(cube, 400), 3)
+    points = quantised(cloud(cube), 3)
 
     assert_equivariant(normals_of, np.vstack([points, points[:50]]), kind, EXACT_DEG)
 

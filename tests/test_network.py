@@ -56,20 +56,13 @@ def columns(prediction):
 @each_shape
 @pytest.mark.parametrize("kind", MOTIONS)
 def test_the_answer_follows_the_cloud(shape, kind, exact_network):
-    assert_equivariant(
-        lambda points: answered(exact_network, points)[0], cloud(shape), kind, EXACT_DEG
-    )
-
-
-@each_shape
-@pytest.mark.parametrize("kind", MOTIONS)
-def test_logit_and_error_do_not_change_when_the_cloud_moves(shape, kind, exact_network):
     points = cloud(shape)
     moved = motion(kind, len(points), np.random.default_rng(0))
 
-    _, logit, error = answered(exact_network, points)
-    _, moved_logit, moved_error = answered(exact_network, moved.points(points))
+    normals, logit, error = answered(exact_network, points)
+    moved_normals, moved_logit, moved_error = answered(exact_network, moved.points(points))
 
+    assert angle_deg(moved_normals, moved.normals(normals)).max() < EXACT_DEG
     np.testing.assert_allclose(moved_logit, logit[moved.order], atol=LAYER)
     np.testing.assert_allclose(moved_error, error[moved.order], atol=LAYER)
 
@@ -199,13 +192,13 @@ def neighborhoods(points):
 
 
 def exchange(seed):
-    """Two clouds that differ by a last bit, between which a last neighbour is exchanged."""
+    """Two clouds that differ by next to nothing, between which a last neighbour is exchanged."""
     rng = np.random.default_rng(seed)
     rest, step = torus(17, rng)[0], np.zeros((17, 3))
     step[5] = rng.normal(size=3) * 0.3
     before = neighborhoods(rest)
     low, high = 0.0, 1.0
-    for _ in range(60):
+    for _ in range(45):
         middle = (low + high) / 2
         same = neighborhoods(rest + middle * step) == before
         low, high = (middle, high) if same else (low, middle)
@@ -224,7 +217,7 @@ def without_envelope(network, points):
     return columns(network(levels, 1.0))[graph.inverse]
 
 
-@pytest.mark.parametrize("seed", [2, 6, 9])
+@pytest.mark.parametrize("seed", [2, 9])
 def test_exchanging_a_neighbour_does_not_make_the_output_jump(seed, exact_network):
     one, other = exchange(seed)
 

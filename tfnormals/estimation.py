@@ -1,6 +1,7 @@
 """Normals of a cloud: check it, build its graph, run the network both ways, choose the sides."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from .errors import CloudError
 from .geometry import Array, Pose
 from .graph import MIN_POINTS, build_graph
 from .network import TensorFramesPointNet, level_tensors
+from .orientation import agreed, facing
 from .pretrained import DEFAULT_MODEL, load_model
 
 Orient = Literal["outward", "viewpoint", "none"]
@@ -22,8 +24,6 @@ LOW_CONFIDENCE = 0.5
 """Confidence below which a point counts as unsure in summaries."""
 FLAT = 1e-6
 """Extent, relative to the largest, below which a cloud is a plane or a line; float32 files."""
-GRAZING = 0.17
-"""Cosine to the line of sight below which the side seen from a viewpoint is uncertain: 80 deg."""
 
 
 class Estimate(NamedTuple):
@@ -106,22 +106,31 @@ def estimate(
     graph = build_graph(used)
     _check_extent(graph.pose, len(graph.order))
     planar = bool(graph.pose.extent[2] <= FLAT * graph.pose.extent[0])
-    network = network.to(device, dtype)
     levels = level_tensors(graph.levels, dtype, device)
     with torch.no_grad():
-        answer = network.answer(levels, on_progress)
+        answer = _placed(network, dtype, device).answer(levels, on_progress)
+        if orient == "outward":
+            answer = agreed(answer, levels[0].receivers.neighbors)
     unit, logit, error = (part.double().cpu().numpy()[graph.inverse] for part in answer)
-    certainty = 1 - error
+    sure = np.ones(len(unit))
     if orient == "outward":
         sure = np.zeros(len(unit)) if planar else np.tanh(logit / 2)
     elif orient == "viewpoint":
         eyes = np.broadcast_to(np.asarray(viewpoint, float), points.shape)[finite]
-        unit, sure = _facing(unit, eyes - used)
-    else:
-        sure = np.ones(len(unit))
+        unit, sure = facing(unit, eyes - used)
     normals, confidence = np.full(points.shape, np.nan), np.zeros(len(points))
-    normals[finite], confidence[finite] = unit, np.clip(sure * certainty, 0, 1)
+    normals[finite], confidence[finite] = unit, np.clip(sure * (1 - error), 0, 1)
     return Estimate(normals, confidence, graph.pose.symmetric, planar, int((~finite).sum()))
+
+
+def _placed(
+    network: TensorFramesPointNet, dtype: torch.dtype, device: str | torch.device
+) -> TensorFramesPointNet:
+    """The network in a type and place; a copy where it is elsewhere, the caller keeps his own."""
+    weight = next(network.parameters())
+    if weight.dtype == dtype and weight.device == torch.device(device):
+        return network
+    return deepcopy(network).to(device, dtype)
 
 
 def pick_device(device: str) -> torch.device:
@@ -137,14 +146,6 @@ def pick_device(device: str) -> torch.device:
     if name not in available:
         raise ValueError(f"no device '{device}' here; available: auto, {', '.join(available)}")
     return torch.device(name)
-
-
-def _facing(normals: Array, sight: Array) -> tuple[Array, Array]:
-    """Normals turned towards the sensor, and how clearly each faces it, 0 to 1."""
-    distance = np.linalg.norm(sight, axis=1)
-    cosine = (normals * sight).sum(1) / np.where(distance > 0, distance, 1.0)
-    turned = np.where(cosine[:, None] < 0, -normals, normals)
-    return turned, np.minimum(np.abs(cosine) / GRAZING, 1.0)
 
 
 def _check_orient(orient: Orient, viewpoint: ArrayLike | None, shape: tuple[int, ...]) -> None:

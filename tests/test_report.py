@@ -1,0 +1,205 @@
+"""What the pictures show."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from tfnormals.errors import CloudError, DataError
+from tfnormals.report import cloud_image, cloud_picture, save_images, training_curves
+
+SIDE = 80
+"""Width of the pictures in pixels; of a ball, their height too."""
+FRONT = (0.0, 0.0)
+"""From the x axis: y is right, z is up."""
+
+
+def ball(count=1500):
+    """Points of the unit sphere, which are their own outward normals."""
+    points = np.random.default_rng(0).normal(size=(count, 3))
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def image_of(points, normals, **options):
+    return cloud_image(points, normals, width=SIDE, **{"view": FRONT} | options).astype(float)
+
+
+def red(image):
+    """Where a picture of stone is the red of inward normals."""
+    return image[..., 0] > 2 * image[..., 1:].max(axis=2)
+
+
+def middle(image):
+    return image[3 * SIDE // 8 : 5 * SIDE // 8, 3 * SIDE // 8 : 5 * SIDE // 8]
+
+
+def inner(image):
+    """The pixels well within the outline of a ball."""
+    y, x = np.indices(image.shape[:2]) - (np.array(image.shape[:2]) - 1)[:, None, None] / 2
+    return image[np.hypot(x, y) < 0.3 * SIDE]
+
+
+def disc(color, depth):
+    """A disc at right angles to the x axis, with its normals and colours."""
+    points = ball()
+    points[:, 0] = depth
+    return points, np.tile([1.0, 0, 0], (len(points), 1)), np.full(points.shape, color, np.uint8)
+
+
+def test_outward_normals_show_no_red_and_inward_ones_nothing_else():
+    assert not red(middle(image_of(ball(), ball()))).any()
+    assert red(middle(image_of(ball(), -ball()))).all()
+
+
+def test_only_the_flipped_half_is_red():
+    right = ball()[:, 1:2] > 0
+
+    image = middle(image_of(ball(), np.where(right, -ball(), ball())))
+
+    assert not red(image[:, :8]).any()
+    assert red(image[:, -8:]).all()
+
+
+def test_a_surface_has_no_holes_and_the_background_is_white():
+    image = image_of(ball(), ball())
+
+    assert (inner(image).max(axis=1) < 250).all()
+    assert (image[[0, 0, -1, -1], [0, -1, 0, -1]] == 255).all()
+
+
+def test_light_comes_from_above_on_the_left():
+    image = middle(image_of(ball(), ball()))
+
+    assert image[:6, :6].mean() > image[-6:, -6:].mean() + 20
+
+
+def test_the_nearer_surface_hides_the_other():
+    parts = zip(disc([0, 200, 0], depth=0.0), disc([0, 0, 200], depth=1.0), strict=True)
+    points, normals, colors = (np.concatenate(pair) for pair in parts)
+
+    image = middle(image_of(points, normals, colors=colors))
+
+    assert image[..., 2].min() > 100
+    assert image[..., :2].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("view", "axis"),
+    [((0, 0), [1, 0, 0]), ((90, 0), [0, 1, 0]), ((-90, 0), [0, -1, 0]), ((30, 90), [0, 0, 1])],
+)
+def test_the_eye_is_where_the_view_says(view, axis):
+    towards = ball() @ np.array(axis, float) > 0
+    colors = np.where(towards[:, None], [0, 200, 0], [0, 0, 200]).astype(np.uint8)
+
+    image = middle(image_of(ball(), ball(), colors=colors, view=view))
+
+    assert image[..., 1].min() > 60
+    assert image[..., 2].max() == 0
+
+
+def test_up_is_up_and_right_is_right():
+    y, z = ball()[:, 1] > 0, ball()[:, 2] > 0
+    colors = np.column_stack([z, z & y, ~z]).astype(np.uint8) * 200
+
+    image = middle(image_of(ball(), ball(), colors=colors))
+
+    assert image[2, 2].argmin() == 1  # up on the left only red
+    assert image[2, -3, 1] > 60  # up on the right red and green
+    assert image[-3, 2].argmax() == 2
+
+
+def test_unit_origin_and_order_do_not_matter():
+    order = np.random.default_rng(1).permutation(1500)
+
+    image, moved = image_of(ball(), ball()), image_of(1e3 * ball()[order] + 5e5, ball()[order])
+
+    assert image.shape == moved.shape
+    assert np.abs(image - moved).mean() < 0.5
+
+
+def test_points_without_a_normal_and_repeated_points_are_left_out():
+    points, normals = np.concatenate([ball(), ball(), [[9, 9, 9]]]), np.concatenate([ball()] * 2)
+
+    image = image_of(points, np.concatenate([normals, [[np.nan] * 3]]))
+
+    assert np.array_equal(image, image_of(ball(), ball()))
+
+
+def test_too_few_points_are_refused():
+    with pytest.raises(CloudError, match="^5 points with a normal; a picture needs 9"):
+        cloud_image(ball(5), ball(5))
+
+
+def test_a_picture_without_title_is_the_image(tmp_path):
+    points = ball(300)
+
+    cloud_picture(points, points, tmp_path / "ball.png")
+
+    picture = np.round(255 * imread(tmp_path / "ball.png")[..., :3])
+    assert np.array_equal(picture, cloud_image(points, points))
+
+
+def test_titles_stand_above_the_images(tmp_path):
+    images = [np.full((50, 200, 3), 9, np.uint8), np.full((30, 200, 3), 99, np.uint8)]
+
+    save_images(images, ["left", "right"], tmp_path / "pair.png")
+
+    picture = np.round(255 * imread(tmp_path / "pair.png")[..., :3])
+    assert picture.shape == (90, 400, 3)
+    assert (picture[40:, :200] == 9).all()
+    assert (picture[40:70, 200:] == 99).all()
+    assert (picture[:40].min(axis=(0, 2)) < 100)[[*range(85, 115), *range(280, 320)]].any()
+
+
+def test_a_picture_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="cannot be written"):
+        save_images([np.zeros((9, 9, 3), np.uint8)], [""], tmp_path)
+
+
+def write_run(folder, validated):
+    row = {"direction": 0.5, "side": 0.3, "error": 0.1}
+    scores = {
+        "validation_rmse_deg": 20.0,
+        "validation_oriented_rmse_deg": 50.0,
+        "validation_outward_share": 0.9,
+    }
+    rows = [{"step": step, **row, **(scores if step in validated else {})} for step in range(1, 9)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize("validated", [(), (4,), (4, 8)])
+def test_curves_are_drawn_into_the_run(tmp_path, validated):
+    write_run(tmp_path, validated)
+
+    path = training_curves(tmp_path)
+
+    assert path == tmp_path / "curves.png"
+    assert imread(path)[..., :3].std() > 0.05
+
+
+def test_validation_changes_the_curves(tmp_path):
+    write_run(tmp_path, ())
+    before = training_curves(tmp_path).read_bytes()
+    write_run(tmp_path, (4, 8))
+
+    assert training_curves(tmp_path).read_bytes() != before
+
+
+def test_a_folder_without_metrics_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no training run"):
+        training_curves(tmp_path)
+
+
+def test_a_run_without_a_step_is_refused(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("")
+
+    with pytest.raises(DataError, match="is empty; train"):
+        training_curves(tmp_path)
+
+
+def test_drawing_leaves_pyplot_alone():
+    code = "import sys, tfnormals.report; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
