@@ -73,7 +73,9 @@ def test_turning_the_world_and_the_frames_together_changes_nothing():
 def test_gradients_are_exact(shape, back):
     vectors = some_vectors(*shape).requires_grad_()
 
-    assert torch.autograd.gradcheck(lambda v: turned(v, some_frames(), back), vectors, fast_mode=True)
+    assert torch.autograd.gradcheck(
+        lambda v: turned(v, some_frames(), back), vectors, fast_mode=True
+    )
 
 
 def test_no_gradient_flows_into_the_frames():
