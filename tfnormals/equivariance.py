@@ -25,8 +25,6 @@ MEDIAN_DEG = 1e-3
 """Largest median angle allowed in float32."""
 CONFIDENCE = 1e-6
 """Largest change of confidence allowed at any point in float64."""
-SIDE_UNKNOWN = 1e-6
-"""Confidence below which an answer declares that it does not know the side."""
 FAR = 1e6
 """Length of the translations, in sizes of the cloud."""
 
@@ -52,8 +50,9 @@ class Row:
         confidence_worst: Largest absolute change of the confidence.
         ambiguous: Points declared ambiguous: all of them where both answers find the cloud
             symmetric, so that it looks alike from several sides, else none. Such a row passes.
-        sign_free: Points compared up to sign, because both answers have a confidence below
-            ``SIDE_UNKNOWN`` there: the side is declared unknown, as on all of a planar cloud.
+        sign_free: Points compared up to sign: all of them where both answers find the cloud
+            planar and declare its sides unknown, else none. Elsewhere a sign must follow the
+            transform even where the confidence is low: being unsure is no licence to be random.
         tolerance_deg: ``WORST_DEG`` in float64, ``MEDIAN_DEG`` in float32.
         passed: Whether the answer followed the transform.
     """
@@ -132,7 +131,7 @@ def check(
     """Every transform of every cloud, in float64 and float32, on the CPU.
 
     Args:
-        network: The network; a copy of it is used.
+        network: The network; copies of it are used.
         clouds: Names and points (n, 3); points that are not finite are left out. A cloud is first
             moved to the origin, for turning it far away would already round its digits.
         on_progress: Called with the number of finished and of all rows.
@@ -142,13 +141,13 @@ def check(
         CloudError: If a cloud has no normals, see ``estimate``.
     """
     generator = np.random.default_rng(seed)
-    network = deepcopy(network)
+    copies = [deepcopy(network).to("cpu", dtype) for dtype in DTYPES]
     rows: list[Row] = []
     for name, points in clouds.items():
         used = points[np.isfinite(points).all(1)]
         used = used - used.mean(0)
         chosen = transforms(used, generator)
-        for row in _rows(network, name, used, chosen):
+        for row in _rows(copies, name, used, chosen):
             rows.append(row)
             if on_progress is not None:
                 on_progress(len(rows), len(clouds) * len(chosen) * len(DTYPES))
@@ -156,9 +155,9 @@ def check(
 
 
 def _rows(
-    network: TensorFramesPointNet, name: str, points: Array, chosen: dict[str, Transform]
+    copies: list[TensorFramesPointNet], name: str, points: Array, chosen: dict[str, Transform]
 ) -> Iterator[Row]:
-    for dtype in DTYPES:
+    for dtype, network in zip(DTYPES, copies, strict=True):
         still = estimate(points, network, dtype=dtype)
         for label, transform in chosen.items():
             kept = transform.survived(points)
@@ -175,12 +174,11 @@ def _compared(
     before: Estimate,
     after: Estimate,
 ) -> Row:
-    confidence = np.stack([before.confidence[transform.order], after.confidence])
+    change = float(np.abs(before.confidence[transform.order] - after.confidence).max())
     angle = angle_deg((before.normals @ transform.matrix.T)[transform.order], after.normals)
-    sign_free = (confidence < SIDE_UNKNOWN).all(0)
-    angle = np.where(sign_free, np.minimum(angle, 180 - angle), angle)
+    planar = before.planar and after.planar
+    angle = np.minimum(angle, 180 - angle) if planar else angle
     worst, p99, median = (float(np.quantile(angle, share)) for share in (1, 0.99, 0.5))
-    change = float(np.abs(confidence[1] - confidence[0]).max())
     ambiguous = before.ambiguous and after.ambiguous
     if dtype == torch.float64:
         tolerance, followed = WORST_DEG, worst <= WORST_DEG and change <= CONFIDENCE
@@ -195,7 +193,7 @@ def _compared(
         median_deg=median,
         confidence_worst=change,
         ambiguous=len(angle) if ambiguous else 0,
-        sign_free=int(sign_free.sum()),
+        sign_free=len(angle) if planar else 0,
         tolerance_deg=tolerance,
         passed=ambiguous or followed,
     )

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .errors import CloudError
-from .geometry import Array, Pose
+from .geometry import Array
 from .graph import MIN_POINTS, build_graph
 from .network import TensorFramesPointNet, level_tensors
 from .orientation import agreed, facing
@@ -22,8 +22,6 @@ Points = TypeVar("Points", NDArray[np.floating], Tensor)
 
 LOW_CONFIDENCE = 0.5
 """Confidence below which a point counts as unsure in summaries."""
-FLAT = 1e-6
-"""Extent, relative to the largest, below which a cloud is a plane or a line; float32 files."""
 
 
 class Estimate(NamedTuple):
@@ -104,8 +102,7 @@ def estimate(
     _check_orient(orient, viewpoint, points.shape)
     _check_count(used)
     graph = build_graph(used)
-    _check_extent(graph.pose, len(graph.order))
-    planar = bool(graph.pose.extent[2] <= FLAT * graph.pose.extent[0])
+    planar = graph.pose.dimensions < 3
     levels = level_tensors(graph.levels, dtype, device)
     with torch.no_grad():
         answer = _placed(network, dtype, device).answer(levels, on_progress)
@@ -165,13 +162,6 @@ def _check_count(points: Array) -> None:
         raise CloudError(f"{len(points)} usable points; at least {MIN_POINTS} are needed")
     if (points == points[0]).all():
         raise CloudError(f"all {len(points)} points are equal; a surface is needed")
-
-
-def _check_extent(pose: Pose, distinct: int) -> None:
-    if pose.extent[1] <= FLAT * pose.extent[0]:
-        raise CloudError("all points lie on one line; normals of a line are undefined")
-    if distinct < MIN_POINTS:
-        raise CloudError(f"{distinct} distinct points; at least {MIN_POINTS} are needed")
 
 
 def _as_array(points: NDArray[np.floating] | Tensor) -> Array:

@@ -10,6 +10,9 @@ Array = NDArray[np.float64]
 SYMMETRY_TOLERANCE = 1e-6
 """Relative eigenvalue gap or skewness below which a pose counts as undecided."""
 
+FLAT = 1e-6
+"""Extent, relative to the largest, up to which a cloud is a plane or a line."""
+
 FLAT_TOLERANCE = 1e-9
 """Extent, relative to the largest, below which a cloud counts as flat along an axis."""
 
@@ -27,6 +30,14 @@ class Pose(NamedTuple):
     """(3,) root mean square extent along each axis."""
     symmetric: bool
     """True when a symmetry of the cloud leaves the axes undecided."""
+
+    @property
+    def dimensions(self) -> int:
+        """Of the cloud: 3, 2 if all points lie on one plane, 1 on one line, 0 if all are equal.
+
+        Up to ``FLAT``, which the rounding of float32 files stays below.
+        """
+        return int((self.extent > FLAT * self.extent[0]).sum())
 
 
 def pose(points: Array) -> Pose:

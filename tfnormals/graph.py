@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from pykdtree.kdtree import KDTree
 
+from .errors import CloudError
 from .geometry import Array, Pose, morton_order, pose
 
 Rows = NDArray[np.int64]
@@ -80,8 +81,13 @@ def build_graph(points: Array) -> Graph:
     Args:
         points: (n, 3) finite coordinates with at least ``MIN_POINTS`` distinct positions that
             are not all on one line. Exact duplicates share one node.
+
+    Raises:
+        CloudError: If there are fewer distinct points or all lie on one line.
     """
     placed = pose(points)
+    if placed.dimensions == 1:
+        raise CloudError("all points lie on one line; normals of a line are undefined")
     step = _ROUNDING * placed.size / np.sqrt(len(points)) or 1.0
     centred = points - placed.centre
     centred = (centred - centred.mean(0)) / step  # twice: a far origin rounds the centre
@@ -92,6 +98,8 @@ def build_graph(points: Array) -> Graph:
     inverse = np.empty(len(points), np.int64)
     inverse[order] = np.cumsum(first) - 1
     order = order[first]
+    if len(order) < MIN_POINTS:
+        raise CloudError(f"{len(order)} distinct points; at least {MIN_POINTS} are needed")
     positions = np.ascontiguousarray(centred[order].T)
     levels = _levels(positions, canonical[order], placed.axes)
     return Graph(levels, order, inverse, placed)

@@ -89,6 +89,7 @@ def cloud_picture(
     *,
     colors: Colors | None = None,
     view: View = VIEW,
+    width: int = WIDTH,
     title: str = "",
 ) -> None:
     """Writes a ``cloud_image`` as PNG, under a title if there is one.
@@ -97,7 +98,8 @@ def cloud_picture(
         CloudError: If there are too few points with a normal.
         DataError: If the file cannot be written.
     """
-    save_images([cloud_image(points, normals, colors=colors, view=view)], [title], path)
+    image = cloud_image(points, normals, colors=colors, view=view, width=width)
+    save_images([image], [title], path)
 
 
 def save_images(images: Sequence[Image], titles: Sequence[str], path: Path) -> None:
@@ -148,7 +150,7 @@ def cloud_image(
         raise CloudError(f"{len(usable)} points with a normal; a picture needs {COVER + 1}")
     camera = _camera(view)
     positions, facing = points[usable] @ camera.T, normals[usable] @ camera.T
-    albedo = np.broadcast_to(STONE, points.shape) if colors is None else colors
+    albedo = np.full(points.shape, STONE, float) if colors is None else colors.astype(float)
     splats, height = _splats(positions, facing, OVERSAMPLING * width)
     shade = _shade(facing, albedo[usable])[splats.rows]
     image, depth = _painted(splats, shade, (height, OVERSAMPLING * width))

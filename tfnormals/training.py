@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -82,8 +83,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = TensorFramesPointNet(config.network)
-        self.average = TensorFramesPointNet(config.network)
-        self.average.load_state_dict(self.network.state_dict())
+        self.average = deepcopy(self.network)
         self.network.to(device)
         self.average.to(device).requires_grad_(requires_grad=False)
         self.optimizer = torch.optim.AdamW(
@@ -133,6 +133,7 @@ class Trainer:
             num_workers=1,
             prefetch_factor=4,
             multiprocessing_context="spawn",
+            generator=torch.Generator(),  # otherwise it draws from the global one
         )
         return iter(loader)
 
