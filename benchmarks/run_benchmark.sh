@@ -8,8 +8,8 @@
 # mapbox_earcut for make_hard.py.
 set -euo pipefail
 
-shared=$1/benchmark
-out=$2
+shared=${1:?the folder that holds benchmark/}/benchmark
+out=${2:?a folder for the clouds}
 shift 2
 
 python "$shared/make_benchmark.py" "$shared/meshes" "$out/shapes" --points 30000

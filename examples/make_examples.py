@@ -4,7 +4,7 @@ Every part is a formula, so that the true normals are known; the file holds none
 same on every machine, bit for bit: coordinates are rounded to a thousandth of a millimetre.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,9 +99,9 @@ def mug() -> Part:
         band = np.abs(points[:, 2] - 58) < 6
         return np.where((inside | band)[:, None], [238, 229, 208], [32, 122, 134])
 
-    profile = [(0, 5), (28, 5), (33, 7), (34, 12), (34, 82), (34.6, 86)]
-    profile += [(36.8, 86), (37.5, 82), (37.5, 6), (36, 1.5), (32, 0)]
-    return round_body((-56, 16, 0), profile, glaze)
+    inner = [(0, 5), (28, 5), (33, 7), (34, 12), (34, 82), (34.6, 86)]
+    outer = [(36.8, 86), (37.5, 82), (37.5, 6), (36, 1.5), (32, 0)]
+    return round_body((-56, 16, 0), [*inner, *outer], glaze)
 
 
 def handle() -> Part:
@@ -157,7 +157,7 @@ def spring() -> Part:
 
 def round_body(
     at: tuple[float, float, float],
-    profile: list[tuple[float, float]],
+    profile: Sequence[tuple[float, float]],
     color: Callable[[Array], Array],
     section: Section = lambda angle, r, z: r,
 ) -> Part:

@@ -199,3 +199,12 @@ def test_data_that_cannot_be_used_makes_no_run(name, run, tmp_path, capsys):
 def test_resuming_what_is_no_run(tmp_path, capsys):
     assert run_cli("train", "--resume", tmp_path) == 1
     assert f"{tmp_path}: no training run" in capsys.readouterr().err
+
+
+def test_resuming_from_a_damaged_state(no_picture, run, capsys):
+    run_cli(*NEW, "--out", run)
+    state = run / training.STATE
+    state.write_bytes(state.read_bytes()[:999])
+
+    assert run_cli("train", "--resume", run) == 1
+    assert f"tfnormals: {state}: damaged state" in capsys.readouterr().err

@@ -1,5 +1,4 @@
 import copy
-from collections import Counter
 from dataclasses import asdict
 
 import numpy as np
@@ -24,8 +23,7 @@ KINDS = [
 ]
 TURNS = {"rotation", "reflection", "all"}
 MIRRORS = {"reflection", "all"}
-SMALL = {"torus": CLOUDS["torus"][:300]}
-FLAT = {"cube": CLOUDS["cube"][:300]}
+SMALL = {"cube": CLOUDS["cube"][:200]}
 
 
 def random_weights(network_class=TensorFramesPointNet, config=None):
@@ -33,7 +31,7 @@ def random_weights(network_class=TensorFramesPointNet, config=None):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = network_class(config).eval().requires_grad_(requires_grad=False)
-    network.head[-1].weight.mul_(20)  # sides as sure as a trained network's
+    network.head[-1].weight.mul_(20)  # sides as decided as a trained network's
     return network
 
 
@@ -118,13 +116,14 @@ class NotANumber(TensorFramesPointNet):
 
 
 @pytest.fixture(scope="module")
-def network():
-    return random_weights()
+def builtin_rows():
+    network = random_weights()
+    return {name: check(network, {name: points}) for name, points in CLOUDS.items()}
 
 
 @pytest.fixture(scope="module")
-def builtin_rows(network):
-    return {name: check(network, {name: points}) for name, points in CLOUDS.items()}
+def small_rows(small_network):
+    return check(small_network, SMALL)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -143,50 +142,44 @@ def test_only_the_symmetric_cloud_is_declared_ambiguous(builtin_rows, cloud):
     assert {row.ambiguous for row in builtin_rows[cloud]} == {expected}
 
 
-@pytest.mark.parametrize("cloud", ["plane", "grid"])
-def test_all_of_a_planar_cloud_is_compared_up_to_sign(builtin_rows, cloud):
-    assert {row.sign_free for row in builtin_rows[cloud]} == {len(CLOUDS[cloud])}
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_only_planar_clouds_are_compared_up_to_sign(builtin_rows, cloud):
+    expected = len(CLOUDS[cloud]) if cloud in ("plane", "grid") else 0
 
-
-@pytest.mark.parametrize("cloud", CLOUDS.keys() - {"plane", "grid"})
-def test_hardly_any_other_point_is_compared_up_to_sign(builtin_rows, cloud):
-    assert max(row.sign_free for row in builtin_rows[cloud]) <= 1
+    assert {row.sign_free for row in builtin_rows[cloud]} == {expected}
 
 
 @pytest.mark.parametrize(
-    ("network_class", "expected"),
+    ("network_class", "exact", "median"),
     [
-        (OneHanded, MIRRORS),
-        (GlobalDirection, TURNS),
-        (GlobalSide, TURNS),
-        (GlobalConfidence, TURNS),
-        (GlobalCoordinates, TURNS),
-        (RandomFrames, set(KINDS)),
-        (NotANumber, set(KINDS)),
+        (OneHanded, MIRRORS, MIRRORS),
+        (GlobalDirection, TURNS, TURNS),
+        (GlobalSide, TURNS, {"reflection"}),  # the other rotations turn over fewer than half
+        (GlobalConfidence, TURNS, set()),
+        (GlobalCoordinates, TURNS, TURNS),
+        (RandomFrames, set(KINDS), set(KINDS)),
+        (NotANumber, set(KINDS), set(KINDS)),
     ],
 )
-@pytest.mark.parametrize("clouds", [SMALL, FLAT], ids=["torus", "cube"])
-def test_broken_network_fails_where_it_is_broken(network_class, expected, clouds, small_network):
-    broken = random_weights(network_class, small_network.config)
+def test_broken_network_fails_where_it_is_broken(network_class, exact, median, small_network):
+    rows = check(random_weights(network_class, small_network.config), SMALL)
 
-    assert failed(check(broken, clouds)) == expected
+    assert failed(rows, "float64") == exact
+    assert failed(rows, "float32") == median
 
 
-@pytest.mark.parametrize(
-    "network_class", [OneHanded, GlobalDirection, GlobalSide, GlobalCoordinates, RandomFrames]
-)
-def test_broken_network_fails_in_float32_too(network_class, small_network):
-    broken = random_weights(network_class, small_network.config)
+def test_symmetry_does_not_excuse_an_answer_that_is_not_finite(small_network):
+    broken = random_weights(NotANumber, small_network.config)
 
-    assert failed(check(broken, SMALL), "float32") >= MIRRORS
+    assert failed(check(broken, {"grid": CLOUDS["grid"]})) == set(KINDS)
 
 
 def test_answer_that_depends_on_the_order_of_points_fails(small_network, monkeypatch):
     def shuffled(points, network, **options):
-        found = equivariance_estimate(points, network, **options)
+        found = answered(points, network, **options)
         return found._replace(normals=np.roll(found.normals, 1, axis=0))
 
-    equivariance_estimate = equivariance.estimate
+    answered = equivariance.estimate
     monkeypatch.setattr(equivariance, "estimate", shuffled)
 
     assert failed(check(small_network, SMALL)) == {"permutation", "all"}
@@ -194,13 +187,13 @@ def test_answer_that_depends_on_the_order_of_points_fails(small_network, monkeyp
 
 def test_declaring_the_cloud_ambiguous_only_once_does_not_excuse(small_network, monkeypatch):
     def moody(points, network, **options):
-        found = equivariance_estimate(points, network, **options)
+        found = answered(points, network, **options)
         far = np.abs(points.mean(0)).max() > 1
         return found._replace(
             ambiguous=bool(far), normals=-found.normals if far else found.normals
         )
 
-    equivariance_estimate = equivariance.estimate
+    answered = equivariance.estimate
     monkeypatch.setattr(equivariance, "estimate", moody)
 
     assert failed(check(small_network, SMALL)) == {"translation", "all"}
@@ -214,51 +207,47 @@ def test_check_leaves_the_network_as_it_was(small_network):
     torch.testing.assert_close(small_network.state_dict(), before, rtol=0, atol=0)
 
 
-def test_check_repeats_itself_and_its_seed_chooses_the_transforms(small_network):
-    rows = check(small_network, SMALL)
+def test_check_repeats_itself(small_network, small_rows):
+    assert check(small_network, SMALL) == small_rows
 
-    assert check(small_network, SMALL) == rows
-    assert check(small_network, SMALL, seed=1) != rows
+
+def test_seed_chooses_the_transforms(small_network, small_rows):
+    assert check(small_network, SMALL, seed=1) != small_rows
 
 
 def test_progress_counts_the_rows(small_network):
     seen = []
 
-    rows = check(small_network, SMALL | FLAT, lambda done, total: seen.append((done, total)))
+    check(small_network, SMALL, lambda done, total: seen.append((done, total)))
 
-    assert seen == [(i + 1, len(rows)) for i in range(4 * len(KINDS))]
-    assert Counter((row.cloud, row.dtype) for row in rows) == {
-        (cloud, dtype): len(KINDS)
-        for cloud in ("torus", "cube")
-        for dtype in ("float64", "float32")
-    }
+    assert seen == [(done, 2 * len(KINDS)) for done in range(1, 2 * len(KINDS) + 1)]
 
 
-def test_points_that_are_not_finite_are_left_out(small_network):
-    holed = np.insert(SMALL["torus"], 7, np.nan, axis=0)
+def test_points_that_are_not_finite_are_left_out(small_network, small_rows):
+    holed = np.insert(SMALL["cube"], 7, np.nan, axis=0)
 
-    assert check(small_network, {"torus": holed}) == check(small_network, SMALL)
+    assert check(small_network, {"cube": holed}) == small_rows
 
 
 def test_cloud_far_from_the_origin_passes(small_network):
-    assert (
-        failed(check(small_network, {"utm": SMALL["torus"] * 20 + [4.5e5, 4.5e6, 120]})) == set()
-    )
+    utm = SMALL["cube"] * 20 + [4.5e5, 4.5e6, 120]
+
+    assert failed(check(small_network, {"utm": utm})) == set()
 
 
 def test_cloud_without_normals_is_refused(small_network):
     with pytest.raises(CloudError, match="at least 17"):
-        check(small_network, {"few": SMALL["torus"][:5]})
+        check(small_network, {"few": SMALL["cube"][:5]})
 
 
-def test_rows_are_plain_numbers(small_network):
-    types = {key: type(value) for key, value in asdict(check(small_network, SMALL)[0]).items()}
+def test_rows_are_plain_numbers(small_rows):
+    types = {key: type(value) for key, value in asdict(small_rows[0]).items()}
 
     assert types == Row.__annotations__
 
 
 def test_transforms_are_what_their_names_say():
-    points = SMALL["torus"]
+    points = SMALL["cube"]
     found = transforms(points, np.random.default_rng(0))
     size = np.linalg.norm(np.ptp(points, axis=0))
 
@@ -271,7 +260,7 @@ def test_transforms_are_what_their_names_say():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_transforms_keep_angles(kind):
-    points = SMALL["torus"]
+    points = SMALL["cube"]
     one = transforms(points, np.random.default_rng(0))[kind]
 
     np.testing.assert_allclose(one.matrix @ one.matrix.T, np.eye(3), atol=1e-15)
@@ -279,11 +268,11 @@ def test_transforms_keep_angles(kind):
 
 
 def test_what_survives_a_far_translation_is_moved_without_rounding():
-    far = transforms(SMALL["torus"], np.random.default_rng(0))["translation"]
-    kept = far.survived(SMALL["torus"])
-    moved = far.moved(SMALL["torus"])
+    far = transforms(SMALL["cube"], np.random.default_rng(0))["translation"]
+    kept = far.survived(SMALL["cube"])
+    moved = far.moved(SMALL["cube"])
 
-    assert 0 < np.abs(kept - SMALL["torus"]).max() < 1e-8
+    assert 0 < np.abs(kept - SMALL["cube"]).max() < 1e-8
     np.testing.assert_array_equal(kept, far.survived(kept))
     np.testing.assert_array_equal(moved, far.moved(kept))
 

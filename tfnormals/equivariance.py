@@ -49,7 +49,8 @@ class Row:
         median_deg: Median of the angles.
         confidence_worst: Largest absolute change of the confidence.
         ambiguous: Points declared ambiguous: all of them where both answers find the cloud
-            symmetric, so that it looks alike from several sides, else none. Such a row passes.
+            symmetric, so that it looks alike from several sides, else none. Such a row passes
+            unless an answer is not finite.
         sign_free: Points compared up to sign: all of them where both answers find the cloud
             planar and declare its sides unknown, else none. Elsewhere a sign must follow the
             transform even where the confidence is low: being unsure is no licence to be random.
@@ -195,7 +196,7 @@ def _compared(
         ambiguous=len(angle) if ambiguous else 0,
         sign_free=len(angle) if planar else 0,
         tolerance_deg=tolerance,
-        passed=ambiguous or followed,
+        passed=followed or (ambiguous and bool(np.isfinite(worst))),
     )
 
 

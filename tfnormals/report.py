@@ -24,6 +24,7 @@ View = tuple[float, float]
 """Azimuth and elevation of the eye in degrees; at azimuth 0 it is on the x axis."""
 
 METRICS = "metrics.jsonl"
+"""As in ``training``, which would load torch."""
 CURVES = "curves.png"
 LOSSES = {"direction": "#2a6f97", "side": "#e07a5f", "error": "#6a994e"}
 """The parts of the loss and the colour of each."""

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import safetensors.torch
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from .data.batches import Batch, TrainingBatches, validation_clouds
 from .data.sources import Source
+from .errors import ModelError
 from .metrics import mean_metrics, normal_metrics
 from .network import LevelTensors, NetworkConfig, Prediction, TensorFramesPointNet
 from .pretrained import RUN_MODEL, save_model, save_tensors
@@ -205,9 +206,13 @@ class Trainer:
         )
 
     def _restore(self) -> None:
-        tensors = safetensors.torch.load_file(self.run / STATE)
-        with safe_open(self.run / STATE, "pt") as file:
-            header = json.loads(file.metadata()["tfnormals"])
+        path = self.run / STATE
+        try:
+            tensors = safetensors.torch.load_file(path)
+            with safe_open(path, "pt") as file:
+                header = json.loads(file.metadata()["tfnormals"])
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path}: damaged state ({error}); start a new run") from error
         self.step, self.seconds, self.best = header["step"], header["seconds"], header["best"]
 
         def part(prefix: str) -> dict[str, Tensor]:

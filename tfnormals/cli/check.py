@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
 from rich.table import Table
 
 from ..errors import CloudError
-from .console import progress_bar, say_error, table_console, write_json
+from .console import new_table, print_table, progress_bar, say_error, write_json
 from .options import DEFAULT_MODEL, JsonOption, ModelOption
 
 if TYPE_CHECKING:
@@ -17,6 +16,16 @@ if TYPE_CHECKING:
 
     from ..equivariance import Row
     from ..geometry import Array
+
+NUMBERS = (
+    "worst\ndeg",
+    "99 %\ndeg",
+    "median\ndeg",
+    "allowed\ndeg",
+    "confidence\nchange",
+    "points\nambiguous",
+    "points\nwithout side",
+)
 
 
 def check_equivariance(
@@ -48,7 +57,7 @@ def check_equivariance(
         for row in rows:
             write_json({**asdict(row), "model": model})
     else:
-        table_console().print(_table(rows))
+        print_table(_table(rows))
     failed = sum(not row.passed for row in rows)
     if failed:
         say_error(f"{model}: {failed} of {len(rows)} transforms above tolerance")
@@ -66,14 +75,8 @@ def _clouds(cloud: Path | None) -> dict[str, "Array"]:
 
 
 def _table(rows: "Sequence[Row]") -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, title="angles in degrees", title_justify="left"
-    )
-    for column in ("cloud", "transform", "dtype"):
-        table.add_column(column, overflow="fold")
-    for column in ("worst", "99 %", "median", "allowed", "confidence", "ambiguous", "sign free"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table = new_table(("cloud", "transform", "dtype"), NUMBERS)
+    table.add_column()
     for row in rows:
         judged = "worst" if row.dtype == "float64" else "median"
         table.add_row(

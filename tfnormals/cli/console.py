@@ -1,19 +1,20 @@
 """What all commands say and how: data on stdout, everything else on stderr."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Timer
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from .. import __version__
 from ..errors import TfnormalsError
 
 TABLE_WIDTH = 10_000
-"""Columns that a table may have in a file or a pipe, where nothing needs to be cut or wrapped."""
+"""Columns that a table may have."""
 
 talk = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
 """Where everything but data goes. File names hold brackets and colons, so nothing is markup."""
@@ -40,10 +41,19 @@ def write_json(record: Mapping[str, object]) -> None:
         raise TfnormalsError(f"<stdout>: {reason}; send it elsewhere") from error
 
 
-def table_console() -> Console:
-    """A console on stdout for tables."""
-    width = None if sys.stdout.isatty() else TABLE_WIDTH
-    return Console(width=width, markup=False, emoji=False, highlight=False)
+def new_table(texts: Sequence[str], numbers: Sequence[str]) -> Table:
+    """A table without rows: columns of text by their headings, then columns of numbers."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for heading in texts:
+        table.add_column(heading, no_wrap=True)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def print_table(table: Table) -> None:
+    """Prints a table on stdout, never cut to fit: a narrow terminal wraps its lines."""
+    Console(width=TABLE_WIDTH, markup=False, emoji=False, highlight=False).print(table)
 
 
 @contextmanager

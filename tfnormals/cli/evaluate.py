@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich import box
 from rich.table import Table
 
-from .console import progress_bar, say_error, table_console, write_json
+from .console import new_table, print_table, progress_bar, say_error, write_json
 from .options import DEFAULT_MODEL, DeviceOption, JsonOption, usable_device
 
 if TYPE_CHECKING:
@@ -19,14 +18,14 @@ if TYPE_CHECKING:
 Baseline = Literal["open3d"]
 
 COLUMNS = {
-    "rmse_deg": "unoriented\nRMSE deg",
-    "oriented_rmse_deg": "oriented\nRMSE deg",
-    "oriented_rmse_flipped_deg": "oriented RMSE deg,\nflipped per shape",
-    "outward_share": "outward\n%",
-    "pgp5": "PGP5\n%",
-    "pgp10": "PGP10\n%",
-    "median_deg": "median\ndeg",
-    "cnd_rmse_deg": "CND\ndeg",
+    "rmse_deg": "unoriented\nRMSE\ndeg",
+    "oriented_rmse_deg": "oriented\nRMSE\ndeg",
+    "oriented_rmse_flipped_deg": "oriented,\nflipped per\nshape, deg",
+    "outward_share": "outward\n\n%",
+    "pgp5": "PGP5\n\n%",
+    "pgp10": "PGP10\n\n%",
+    "median_deg": "median\n\ndeg",
+    "cnd_rmse_deg": "CND\n\ndeg",
 }
 SHARES = {"outward_share", "pgp5", "pgp10"}
 
@@ -75,8 +74,8 @@ def evaluate_models(
             write_json(line)
     else:
         if per_shape:
-            table_console().print(_table(shapes, ("shape", "points"), "seconds"))
-        table_console().print(_table(means, ("clouds",), "seconds_per_100k"))
+            print_table(_table(shapes, ("shape", "points"), "seconds"))
+        print_table(_table(means, ("clouds",), "seconds_per_100k"))
     failures = [row for row in rows if row.error]
     for row in failures:
         say_error(f"{row.estimator} on {row.shape} {row.variant}: {row.error}")
@@ -99,11 +98,8 @@ def _estimators(models: Sequence[str], device: str) -> dict[str, "Estimator"]:
 def _table(lines: Sequence["Figures"], counted: Sequence[str], timed: str) -> Table:
     from ..evaluation import AVERAGE
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
-    for name in ("estimator", "variant"):
-        table.add_column(name, overflow="fold")
-    for name in (*counted, *COLUMNS.values(), timed.replace("_per_", "\nper ")):
-        table.add_column(name, justify="right", no_wrap=True)
+    labels = (*COLUMNS.values(), timed.replace("_per_", "\nper\n"))
+    table = new_table(("estimator", "variant"), (*counted, *labels))
     for line in lines:
         table.add_row(
             str(line["estimator"]),
