@@ -229,7 +229,7 @@ def test_training_samples_have_outward_unit_normals(mixture):
 
 def test_training_mixture_has_its_shares(mixture):
     complete = np.mean([sample.complete for sample in mixture])
-    assert complete == pytest.approx(0.55 + 0.2 * 5 / 8, abs=0.08)
+    assert complete == pytest.approx(0.65 + 0.2 * 5 / 8, abs=0.08)
 
 
 def test_training_mixture_is_clean_noisy_rounded_and_duplicated(mixture):

@@ -23,7 +23,7 @@ class Pose(NamedTuple):
     centre: Array
     """(3,) mean of the points."""
     size: float
-    """Median distance from the centre; 0 for a cloud of one position."""
+    """Median distance from the centre of the points that are not there; 0 if all are."""
     axes: Array
     """(3, 3) rows are the principal axes, largest extent first."""
     extent: Array
@@ -54,7 +54,9 @@ def pose(points: Array) -> Pose:
     centre = points.mean(0)
     centred = points - centre
     centred -= centred.mean(0)  # what rounding left of a far origin
-    size = float(np.median(np.linalg.norm(centred, axis=1)))
+    distance = np.linalg.norm(centred, axis=1)
+    away = distance[distance > FLAT_TOLERANCE * distance.max()]
+    size = float(np.median(away)) if len(away) else 0.0
     scale = float(np.abs(centred).max()) or 1.0
     values, vectors = np.linalg.eigh(centred.T @ centred / (len(points) * scale**2))
     values, axes = np.maximum(values[::-1], 0.0), vectors.T[::-1]

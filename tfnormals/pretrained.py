@@ -43,9 +43,12 @@ def model_path(model: str | Path) -> Path:
     if str(model) in model_names():
         return shipped
     path = Path(model)
-    if path.is_dir():
-        path = path / RUN_MODEL
-    if not path.is_file():
+    try:
+        path = path / RUN_MODEL if path.is_dir() else path
+        found = path.is_file()
+    except (OSError, ValueError):  # no name for a file at all
+        found = False
+    if not found:
         names = ", ".join(model_names()) or "none"
         raise ModelError(f"unknown model '{model}'; available: {names}, or the path of a model")
     return path
@@ -88,9 +91,10 @@ def _network(
         )
     try:
         config = NetworkConfig(**{key: tuple(value) for key, value in header["config"].items()})
-    except (KeyError, TypeError, AttributeError) as error:
+        with torch.device("meta"):  # draws no random weights
+            network = TensorFramesPointNet(config)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: damaged model description ({error}); train it again") from error
-    network = TensorFramesPointNet(config)
     expected = network.state_dict()
     for name in sorted(expected.keys() | weights.keys()):
         found = tuple(weights[name].shape) if name in weights else "missing"
@@ -99,7 +103,7 @@ def _network(
             raise ModelError(f"{path}: tensor {name} is {found}, the network needs {wanted}")
     if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
         raise ModelError(f"{path}: weights are not finite; train it again")
-    network.load_state_dict(weights)
+    network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(requires_grad=False)
 
 
