@@ -84,6 +84,14 @@ def test_a_loaded_network_is_ready_for_prediction(saved):
         assert not parameter.requires_grad
 
 
+def test_weights_stored_in_half_precision_are_loaded_in_float32(saved):
+    weights = safetensors.torch.load_file(saved)
+
+    network = load_model(rewritten(saved, **{name: w.half() for name, w in weights.items()}))
+
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+
+
 def test_a_file_says_what_it_holds(saved, small_network):
     header = header_of(saved)
 

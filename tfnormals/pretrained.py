@@ -103,7 +103,7 @@ def _network(
             raise ModelError(f"{path}: tensor {name} is {found}, the network needs {wanted}")
     if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
         raise ModelError(f"{path}: weights are not finite; train it again")
-    network.load_state_dict(weights, assign=True)
+    network.load_state_dict({name: w.float() for name, w in weights.items()}, assign=True)
     return network.eval().requires_grad_(requires_grad=False)
 
 
@@ -136,5 +136,5 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], header: dict[str,
     """Writes tensors and one JSON header under the key ``tfnormals``, all or nothing."""
     partial = path.with_name(path.name + ".partial")
     metadata = {"tfnormals": json.dumps(header, sort_keys=True)}
-    safetensors.torch.save_file(tensors, partial, metadata=metadata)
+    partial.write_bytes(safetensors.torch.save(tensors, metadata))  # save_file hides it from others
     partial.replace(path)
