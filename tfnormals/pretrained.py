@@ -136,5 +136,6 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], header: dict[str,
     """Writes tensors and one JSON header under the key ``tfnormals``, all or nothing."""
     partial = path.with_name(path.name + ".partial")
     metadata = {"tfnormals": json.dumps(header, sort_keys=True)}
-    partial.write_bytes(safetensors.torch.save(tensors, metadata))  # save_file hides it from others
+    # not save_file, whose files only their owner can read
+    partial.write_bytes(safetensors.torch.save(tensors, metadata))
     partial.replace(path)
