@@ -8,6 +8,7 @@ import torch
 from tfnormals import equivariance
 from tfnormals.equivariance import FAR, Row, builtin_clouds, check, transforms
 from tfnormals.errors import CloudError
+from tfnormals.estimation import Estimate
 from tfnormals.network import TensorFramesPointNet
 from tfnormals.tensorframes import turned
 
@@ -121,9 +122,23 @@ def builtin_rows():
     return {name: check(network, {name: points}) for name, points in CLOUDS.items()}
 
 
-@pytest.fixture(scope="module")
-def small_rows(small_network):
-    return check(small_network, SMALL)
+@pytest.fixture
+def radial(small_network, monkeypatch):
+    """A check of SMALL on an exact answer, away from the mean of the points, altered or not."""
+
+    def run(alter=lambda found, points: found, clouds=SMALL, **options):
+        def estimate(points, network, dtype):
+            away = points - points.mean(0)
+            normals = away / np.linalg.norm(away, axis=1, keepdims=True)
+            found = Estimate(
+                normals, np.ones(len(points)), ambiguous=False, planar=False, skipped=0
+            )
+            return alter(found, points)
+
+        monkeypatch.setattr(equivariance, "estimate", estimate)
+        return check(small_network, clouds, **options)
+
+    return run
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -174,29 +189,54 @@ def test_symmetry_does_not_excuse_an_answer_that_is_not_finite(small_network):
     assert failed(check(broken, {"grid": CLOUDS["grid"]})) == set(KINDS)
 
 
-def test_answer_that_depends_on_the_order_of_points_fails(small_network, monkeypatch):
-    def shuffled(points, network, **options):
-        found = answered(points, network, **options)
-        return found._replace(normals=np.roll(found.normals, 1, axis=0))
-
-    answered = equivariance.estimate
-    monkeypatch.setattr(equivariance, "estimate", shuffled)
-
-    assert failed(check(small_network, SMALL)) == {"permutation", "all"}
+def far(points):
+    return bool(np.abs(points.mean(0)).max() > 1)
 
 
-def test_declaring_the_cloud_ambiguous_only_once_does_not_excuse(small_network, monkeypatch):
-    def moody(points, network, **options):
-        found = answered(points, network, **options)
-        far = np.abs(points.mean(0)).max() > 1
-        return found._replace(
-            ambiguous=bool(far), normals=-found.normals if far else found.normals
-        )
+def test_exact_answer_passes(radial):
+    assert failed(radial()) == failed(radial(), "float32") == set()
 
-    answered = equivariance.estimate
-    monkeypatch.setattr(equivariance, "estimate", moody)
 
-    assert failed(check(small_network, SMALL)) == {"translation", "all"}
+def test_answer_that_depends_on_the_order_of_points_fails(radial):
+    rows = radial(lambda found, points: found._replace(normals=np.roll(found.normals, 1, 0)))
+
+    assert failed(rows) == {"permutation", "all"}
+
+
+def test_answer_that_turns_over_far_away_fails(radial):
+    rows = radial(lambda f, x: f._replace(normals=-f.normals if far(x) else f.normals))
+
+    assert failed(rows) == {"translation", "all"}
+
+
+@pytest.mark.parametrize("flag", ["ambiguous", "planar"])
+def test_declaring_it_both_times_excuses_the_sign(radial, flag):
+    rows = radial(
+        lambda f, x: f._replace(normals=-f.normals if far(x) else f.normals, **{flag: True})
+    )
+
+    assert failed(rows) == set()
+
+
+@pytest.mark.parametrize("flag", ["ambiguous", "planar"])
+def test_declaring_it_only_once_excuses_nothing(radial, flag):
+    rows = radial(
+        lambda f, x: f._replace(normals=-f.normals if far(x) else f.normals, **{flag: far(x)})
+    )
+
+    assert failed(rows) == {"translation", "all"}
+
+
+def test_tolerance_is_on_the_worst_point_in_float64_and_on_the_median_in_float32(radial):
+    def wobble(found, points):
+        normals = found.normals.copy()
+        normals[0] += 1e-4 * far(points)
+        return found._replace(normals=normals)
+
+    rows = radial(wobble)
+
+    assert failed(rows, "float64") == {"translation", "all"}
+    assert failed(rows, "float32") == set()
 
 
 def test_check_leaves_the_network_as_it_was(small_network):
@@ -207,26 +247,26 @@ def test_check_leaves_the_network_as_it_was(small_network):
     torch.testing.assert_close(small_network.state_dict(), before, rtol=0, atol=0)
 
 
-def test_check_repeats_itself(small_network, small_rows):
-    assert check(small_network, SMALL) == small_rows
+def test_check_repeats_itself(radial):
+    assert radial() == radial()
 
 
-def test_seed_chooses_the_transforms(small_network, small_rows):
-    assert check(small_network, SMALL, seed=1) != small_rows
+def test_seed_chooses_the_transforms(radial):
+    assert radial() != radial(seed=1)
 
 
-def test_progress_counts_the_rows(small_network):
+def test_progress_counts_the_rows(radial):
     seen = []
 
-    check(small_network, SMALL, lambda done, total: seen.append((done, total)))
+    radial(on_progress=lambda done, total: seen.append((done, total)))
 
     assert seen == [(done, 2 * len(KINDS)) for done in range(1, 2 * len(KINDS) + 1)]
 
 
-def test_points_that_are_not_finite_are_left_out(small_network, small_rows):
+def test_points_that_are_not_finite_are_left_out(radial):
     holed = np.insert(SMALL["cube"], 7, np.nan, axis=0)
 
-    assert check(small_network, {"cube": holed}) == small_rows
+    assert radial(clouds={"cube": holed}) == radial()
 
 
 def test_cloud_far_from_the_origin_passes(small_network):
@@ -240,8 +280,8 @@ def test_cloud_without_normals_is_refused(small_network):
         check(small_network, {"few": SMALL["cube"][:5]})
 
 
-def test_rows_are_plain_numbers(small_rows):
-    types = {key: type(value) for key, value in asdict(small_rows[0]).items()}
+def test_rows_are_plain_numbers(radial):
+    types = {key: type(value) for key, value in asdict(radial()[0]).items()}
 
     assert types == Row.__annotations__
 
