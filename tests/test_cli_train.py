@@ -24,7 +24,7 @@ def small_and_alone(monkeypatch):
     mesh = trimesh.creation.box((3, 2, 1))
     solid = closed_surface("box", mesh.vertices, mesh.faces)
     monkeypatch.setattr(batches, "procedural_surface", lambda rng: solid)
-    monkeypatch.setattr(batches, "CLOUD_POINTS", (200, 300))
+    monkeypatch.setattr(batches, "CLOUD_POINTS", (200, 250, 300))
     monkeypatch.setattr(training, "VALIDATION_CLOUDS", 2)
     monkeypatch.setattr(training, "VALIDATION_POINTS", 300)
 

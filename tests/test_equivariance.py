@@ -11,6 +11,7 @@ from tfnormals.errors import CloudError
 from tfnormals.estimation import Estimate
 from tfnormals.network import TensorFramesPointNet
 from tfnormals.tensorframes import turned
+from tfnormals.voting import Directions
 
 CLOUDS = builtin_clouds()
 KINDS = [
@@ -64,7 +65,9 @@ class GlobalDirection(TensorFramesPointNet):
 
     def forward(self, levels, hand, on_layer=None):
         found = super().forward(levels, hand, on_layer)
-        return found._replace(direction=found.direction + found.direction.new_tensor([0, 0, 1e-3]))
+        lines, doubt = found.direction
+        lines = torch.nn.functional.normalize(lines + lines.new_tensor([[0], [0], [1e-3]]), dim=0)
+        return found._replace(direction=Directions(lines, doubt))
 
 
 class GlobalSide(TensorFramesPointNet):
@@ -72,7 +75,7 @@ class GlobalSide(TensorFramesPointNet):
 
     def forward(self, levels, hand, on_layer=None):
         found = super().forward(levels, hand, on_layer)
-        return found._replace(side=found.side.new_tensor([0, 0, 1]).expand_as(found.side))
+        return found._replace(side=found.side.new_tensor([[0], [0], [1]]).expand_as(found.side))
 
 
 class GlobalConfidence(TensorFramesPointNet):
@@ -80,7 +83,8 @@ class GlobalConfidence(TensorFramesPointNet):
 
     def forward(self, levels, hand, on_layer=None):
         found = super().forward(levels, hand, on_layer)
-        return found._replace(error=found.direction[:, 2].abs().sigmoid())
+        lines, _ = found.direction
+        return found._replace(direction=Directions(lines, lines[2].abs()))
 
 
 class GlobalCoordinates(TensorFramesPointNet):
@@ -112,7 +116,7 @@ class NotANumber(TensorFramesPointNet):
 
     def forward(self, levels, hand, on_layer=None):
         found = super().forward(levels, hand, on_layer)
-        found.direction[0] = torch.nan
+        found.direction.lines[:, 0] = torch.nan
         return found
 
 

@@ -45,12 +45,13 @@ def answered(network, points):
 def predicted(network, points, hand=1.0):
     """The network's prediction for every row of the points, (n, 7)."""
     graph = build_graph(points)
-    return columns(network(level_tensors(graph.levels, torch.float64), hand))[graph.inverse]
+    levels = level_tensors(graph.levels, torch.float64)
+    return columns(network(levels, hand))[graph.inverse]
 
 
 def columns(prediction):
-    parts = [prediction.direction, prediction.side, prediction.error[:, None]]
-    return torch.cat(parts, 1).numpy()
+    (lines, doubt), side, _ = prediction
+    return torch.cat([lines, side, doubt[None]]).T.numpy()
 
 
 @each_shape
@@ -158,8 +159,13 @@ def test_levels_are_not_changed(exact_network):
 def test_gradients_reach_every_parameter(hand, exact_network):
     network = copy.deepcopy(exact_network).requires_grad_()
 
-    prediction = network(tensors(cloud()), hand)
-    sum(part.square().sum() for part in prediction).backward()
+    levels = tensors(cloud())
+    prediction = network(levels, hand)
+    for voting in network.voting:  # starts at zero, where it passes nothing on
+        torch.nn.init.normal_(voting.weigh.weight)
+        torch.nn.init.normal_(voting.doubt[2].weight)
+    lines, doubt = network.voted(prediction, levels)[-1]
+    (lines[0].sum() + doubt.square().sum() + prediction.side.square().sum()).backward()
 
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name

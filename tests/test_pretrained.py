@@ -270,7 +270,7 @@ def test_loading_draws_no_global_random_numbers(saved):
 def test_the_default_configuration_describes_all_levels():
     config = NetworkConfig()
 
-    assert len({len(sizes) for sizes in vars(config).values()}) == 1
+    assert len({len(sizes) for sizes in vars(config).values() if isinstance(sizes, tuple)}) == 1
 
 
 def shipped_files():

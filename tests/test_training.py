@@ -13,9 +13,10 @@ from safetensors import safe_open
 from tfnormals import training
 from tfnormals.data.batches import validation_clouds
 from tfnormals.data.surfaces import closed_surface
-from tfnormals.network import NetworkConfig, Prediction
+from tfnormals.network import NetworkConfig
 from tfnormals.pretrained import RUN_MODEL, load_model
 from tfnormals.training import METRICS, STATE, Trainer, TrainingConfig, normal_losses, on_device
+from tfnormals.voting import Directions
 
 STEPS, EVERY, STOPPED = 12, 4, 9
 SEED = 55250  # its first clouds happen to be small
@@ -143,10 +144,11 @@ def test_progress_is_reported_after_every_step(finished):
 
 def loss_of(network, clouds):
     with torch.no_grad():
-        losses = [
-            normal_losses(network(one.levels, 1.0), one.normals, one.side_weight)["loss"]
-            for one in clouds
-        ]
+        losses = []
+        for one in clouds:
+            found = network(one.levels, 1.0)
+            rounds = network.voted(found, one.levels)
+            losses.append(normal_losses(rounds, found.side, one.normals, one.side_weight)["loss"])
     return float(torch.stack(losses).mean())
 
 
@@ -155,7 +157,7 @@ def test_training_lowers_the_loss(finished, tmp_path):
     clouds = validation_clouds(surfaces(), 3, 500)
     fresh = trainer_in(tmp_path).network
 
-    assert loss_of(finished.trainer.network, clouds) < 0.9 * loss_of(fresh, clouds)
+    assert loss_of(finished.trainer.network, clouds) < 0.95 * loss_of(fresh, clouds)
     assert loss_of(finished.trainer.average, clouds) < loss_of(fresh, clouds)
 
 
@@ -242,9 +244,13 @@ NORMALS = torch.nn.functional.normalize(
 ONES = torch.ones(50, dtype=torch.float64)
 
 
-def losses(direction, side, error=0.0, side_weight=ONES):
-    prediction = Prediction(direction, side, torch.full((50,), error, dtype=torch.float64))
-    return normal_losses(prediction, NORMALS, side_weight)
+def losses(direction, side, error=0.5, side_weight=ONES, before=None):
+    """Of directions (n, 3), after votes that changed nothing unless ``before`` is given."""
+    doubt = torch.full((50,), error, dtype=torch.float64).logit()
+    first, last = (
+        Directions(d.T, doubt) for d in (direction if before is None else before, direction)
+    )
+    return normal_losses([first, last], side.T, NORMALS, side_weight)
 
 
 def tilted(degrees):
@@ -256,21 +262,24 @@ def tilted(degrees):
 
 
 def test_right_normals_have_no_direction_loss():
-    assert losses(3 * NORMALS, NORMALS)["direction"] < LAYER
+    assert losses(NORMALS, NORMALS)["direction"] < LAYER
 
 
 @pytest.mark.parametrize("degrees", [1, 30, 60, 90])
 def test_the_direction_loss_grows_with_the_angle(degrees):
-    sine = math.sin(math.radians(degrees))
+    expected = math.sin(math.radians(degrees)) + math.radians(degrees) ** 2
 
-    assert losses(tilted(degrees), NORMALS)["direction"].item() == pytest.approx(sine + sine**2)
+    assert losses(tilted(degrees), NORMALS)["direction"].item() == pytest.approx(expected)
+    assert losses(NORMALS, NORMALS, before=tilted(degrees))["before"].item() == pytest.approx(
+        expected
+    )
 
 
-def test_the_sign_and_length_of_a_direction_do_not_matter():
+def test_the_sign_of_a_direction_does_not_matter():
     rest = losses(tilted(20), 2 * NORMALS)
     sign = torch.where(torch.arange(50) % 2 == 0, 1.0, -1.0)[:, None]
 
-    for name, value in losses(5 * sign * tilted(20), 2 * NORMALS).items():
+    for name, value in losses(sign * tilted(20), 2 * NORMALS).items():
         torch.testing.assert_close(value, rest[name], rtol=0, atol=LAYER)
 
 

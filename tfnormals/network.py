@@ -7,7 +7,7 @@ al., ICLR 2025 (tensorial messages).
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .graph import LEVELS, MOMENT_PARITY, Level
 from .tensorframes import EdgeLayer, Features, Neighborhoods, turned
 from .tensorframes.layers import VectorLinear
+from .voting import Directions, Voting
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,17 @@ class NetworkConfig:
     """Edge layers of each level before its points are sampled."""
     up: tuple[int, ...] = (2, 1, 1, 2, 2, 0)
     """Edge layers of each level after the coarser one came back."""
+    votes: int = 3
+    """Rounds of votes on the directions."""
+
+    @classmethod
+    def from_json(cls, sizes: dict[str, Any]) -> "NetworkConfig":
+        """From what JSON made of ``asdict``: its lists become tuples.
+
+        Raises:
+            TypeError: If a size is unknown.
+        """
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()})
 
 
 class LevelTensors(NamedTuple):
@@ -42,14 +54,13 @@ class LevelTensors(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What the network says of each point."""
+    """What the pyramid says of each point, before the votes."""
 
-    direction: Float[Tensor, "n 3"]
-    """Along the normal, either way, any length."""
-    side: Float[Tensor, "n 3"]
-    """``side . direction`` is the logit of ``direction`` pointing outward."""
-    error: Float[Tensor, " n"]
-    """Expected sine of the angle between direction and normal."""
+    direction: Directions
+    side: Float[Tensor, "3 n"]
+    """``side . line`` is the logit of a line pointing outward."""
+    context: Float[Tensor, "n c"]
+    """Invariants of the point."""
 
 
 class Answer(NamedTuple):
@@ -122,6 +133,7 @@ class TensorFramesPointNet(nn.Module):
             nn.GELU(),
             nn.Linear(width, 7),
         )
+        self.voting = nn.ModuleList(Voting(sizes[0][0], width // 2) for _ in range(config.votes))
 
     def forward(
         self, levels: list[LevelTensors], hand: float, on_layer: Callable[[], None] | None = None
@@ -146,13 +158,20 @@ class TensorFramesPointNet(nn.Module):
                 done()
         return self._read(features, mirrored[0])
 
+    def voted(self, prediction: Prediction, levels: list[LevelTensors]) -> list[Directions]:
+        """The directions before the first round of votes and after each."""
+        rounds = [prediction.direction]
+        for voting in self.voting:
+            rounds.append(voting(rounds[-1], prediction.context, levels[0].receivers))
+        return rounds
+
     def answer(
         self, levels: list[LevelTensors], on_progress: Callable[[int, int], None] | None = None
     ) -> Answer:
         """Normals that follow every rotation and reflection exactly.
 
-        Directions are free of sign, so the second is aligned to the first; sides are true
-        vectors and are averaged (DESIGN.md section 2, trap 1).
+        Lines have no sign, so the second is aligned to the first; sides are true vectors and the
+        rest are invariants, so they are averaged (DESIGN.md section 2, trap 1).
         """
         total = 2 * sum(self.config.down + self.config.up)
         steps = iter(range(1, total + 1))
@@ -162,12 +181,16 @@ class TensorFramesPointNet(nn.Module):
                 on_progress(next(steps), total)
 
         right, left = self(levels, 1.0, advance), self(levels, -1.0, advance)
-        first, second = (nn.functional.normalize(p.direction, dim=1) for p in (right, left))
-        aligned = torch.where((first * second).sum(1, keepdim=True) < 0, -second, second)
-        direction = nn.functional.normalize(first + aligned, dim=1)
-        logit = ((right.side + left.side) / 2 * direction).sum(1)
-        normals = torch.where(logit[:, None] < 0, -direction, direction)
-        return Answer(normals, logit.abs(), (right.error + left.error) / 2)
+        first, second = right.direction.lines, left.direction.lines
+        aligned = torch.where((first * second).sum(0) < 0, -second, second)
+        lines = nn.functional.normalize(first + aligned, dim=0)
+        direction = Directions(lines, (right.direction.doubt + left.direction.doubt) / 2)
+        side = (right.side + left.side) / 2
+        both = Prediction(direction, side, (right.context + left.context) / 2)
+        lines, doubt = self.voted(both, levels)[-1]
+        logit = (side * lines).sum(0)
+        normals = torch.where(logit < 0, -lines, lines)
+        return Answer(normals.T, logit.abs(), doubt.sigmoid())
 
     def _stem(self, receivers: Neighborhoods) -> Features:
         start = self.stem(receivers.moments).to(receivers.frames.dtype)
@@ -193,7 +216,8 @@ class TensorFramesPointNet(nn.Module):
         local = turned(features.vectors, receivers.frames).flatten(0, 1).T
         out = self.head(torch.cat([features.scalars, local, receivers.moments], 1)).to(local.dtype)
         vectors = turned(out[:, :6].T.reshape(3, 2, -1), receivers.frames, back=True)
-        return Prediction(vectors[:, 0].T, vectors[:, 1].T, out[:, 6].sigmoid())
+        lines = nn.functional.normalize(vectors[:, 0], dim=0)
+        return Prediction(Directions(lines, out[:, 6]), vectors[:, 1], features.scalars.to(lines))
 
 
 def _in_turn(layers: nn.Module) -> list[EdgeLayer]:

@@ -90,7 +90,8 @@ def _network(
             f"{path}: model format {version} is newer than this version; upgrade tfnormals"
         )
     try:
-        config = NetworkConfig(**{key: tuple(value) for key, value in header["config"].items()})
+        # the first models had no votes and did not say so
+        config = NetworkConfig.from_json({"votes": 0} | header["config"])
         with torch.device("meta"):  # draws no random weights
             network = TensorFramesPointNet(config)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:

@@ -38,8 +38,8 @@ def load_settings(run: Path) -> tuple[TrainingConfig, list[Path]]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         data = [Path(folder) for folder in settings.pop("data")]
-        widths = {name: tuple(values) for name, values in settings.pop("network").items()}
-        return TrainingConfig(network=NetworkConfig(**widths), **settings), data
+        network = NetworkConfig.from_json(settings.pop("network"))
+        return TrainingConfig(network=network, **settings), data
     except OSError as error:
         raise DataError(f"{run}: no training run ({path.name} is missing); start one") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -19,9 +19,10 @@ from .data.batches import Batch, TrainingBatches, validation_clouds
 from .data.sources import Source
 from .errors import ModelError
 from .metrics import mean_metrics, normal_metrics
-from .network import LevelTensors, NetworkConfig, Prediction, TensorFramesPointNet
+from .network import LevelTensors, NetworkConfig, TensorFramesPointNet
 from .pretrained import RUN_MODEL, save_model, save_tensors
 from .tensorframes import Neighborhoods
+from .voting import Directions
 
 STATE = "state.safetensors"
 METRICS = "metrics.jsonl"
@@ -30,6 +31,7 @@ CLIP_NORM = 1.0
 EMA_DECAY = 0.999
 SIDE_WEIGHT = 0.4
 ERROR_WEIGHT = 0.2
+BEFORE_WEIGHT = 0.3
 VALIDATION_CLOUDS = 20
 VALIDATION_POINTS = 8192
 SAVE_SECONDS = 120.0
@@ -145,7 +147,8 @@ class Trainer:
         self.network.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             prediction = self.network(batch.levels, batch.hand)
-        losses = normal_losses(prediction, batch.normals, batch.side_weight)
+        rounds = self.network.voted(prediction, batch.levels)
+        losses = normal_losses(rounds, prediction.side, batch.normals, batch.side_weight)
         self.optimizer.zero_grad()
         losses["loss"].backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
@@ -246,24 +249,32 @@ class _CountFrom(Sampler[int]):
 
 
 def normal_losses(
-    prediction: Prediction, normals: Tensor, side_weight: Tensor
+    rounds: Sequence[Directions], side: Tensor, normals: Tensor, side_weight: Tensor
 ) -> dict[str, Tensor]:
-    """The losses of a prediction against true outward normals (n, 3).
+    """The losses of predicted directions and sides against true outward normals (n, 3).
 
-    direction: mean of sin + sin^2 of the unoriented angle; side: binary cross-entropy of the
-    logit ``side . direction``; error: how far the expected sine is off. ``loss`` is their sum.
+    direction: mean of sine plus squared angle between the last lines and the normals; before: the
+    same of the lines before the votes; side: binary cross-entropy of the logit ``side . line``;
+    error: how far the expected sines are off. ``loss`` is their weighted sum.
     """
-    direction = nn.functional.normalize(prediction.direction, dim=1)
-    sine = torch.linalg.cross(direction, normals).norm(dim=1)
-    cosine = (direction * normals).sum(1).detach()
-    logit = (prediction.side * direction.detach()).sum(1) * cosine.sign()
-    side = (side_weight * nn.functional.softplus(-logit)).mean()
-    error = (prediction.error - sine.detach()).abs().mean()
-    losses = {"direction": (sine + sine**2).mean(), "side": side, "error": error}
-    total = losses["direction"] + SIDE_WEIGHT * side + ERROR_WEIGHT * error
-    right = ((logit > 0).float() * (side_weight == 1)).sum() / (side_weight == 1).sum().clamp(
-        min=1
+    truth = normals.T
+    sines = [torch.linalg.cross(one.lines, truth, dim=0).norm(dim=0) for one in rounds]
+    cosines = [(one.lines * truth).sum(0) for one in rounds]
+    before, *_, direction = (
+        (sine + torch.atan2(sine, cosine.abs()) ** 2).mean()
+        for sine, cosine in zip(sines, cosines, strict=True)
     )
+    logit = (side * rounds[-1].lines.detach()).sum(0) * cosines[-1].detach().sign()
+    wrong = (side_weight * nn.functional.softplus(-logit)).mean()
+    errors = [
+        (one.doubt.sigmoid() - sine.detach()).abs().mean()
+        for one, sine in zip(rounds, sines, strict=True)
+    ]
+    losses = {"direction": direction, "before": before, "side": wrong, "error": errors[-1]}
+    total = direction + BEFORE_WEIGHT * before + SIDE_WEIGHT * wrong
+    total = total + ERROR_WEIGHT * (errors[-1] + BEFORE_WEIGHT * errors[0])
+    sure = side_weight == 1
+    right = ((logit > 0) & sure).sum() / sure.sum().clamp(min=1)
     return {"loss": total, **losses, "sides_right": right}
 
 

@@ -16,11 +16,11 @@ from .sampling import Sample, labelled_sample, training_sample
 from .sources import Source
 from .surfaces import Surface
 
-CLOUD_POINTS = (1_000, 20_000)
-"""Smallest and largest cloud seen in training."""
-LARGE_SHARE = 1 / 3
-"""Share of batches of one cloud at least half as large as the largest: only there does noise reach
-several times the spacing of the points, as it does in scans."""
+CLOUD_POINTS = (1_000, 10_000, 32_000)
+"""Smallest cloud seen in training, the smallest that counts as large, and the largest."""
+LARGE_SHARE = 0.3
+"""Share of batches of one large cloud: only there does noise reach several times the spacing of
+the points, as it does in scans."""
 PROCEDURAL_SHARE = 0.5
 """Share of procedural clouds when there are other sources too."""
 UNDECIDABLE_WEIGHT = 0.2
@@ -73,10 +73,10 @@ def _sample(source: Source, size: int, rng: np.random.Generator) -> Sample:
 
 def _size(rng: np.random.Generator) -> int:
     """Points of the clouds of a batch."""
-    low, high = CLOUD_POINTS
+    smallest, large, largest = CLOUD_POINTS
     if rng.random() < LARGE_SHARE:
-        return int(rng.uniform(high / 2, high))
-    return int(np.exp(rng.uniform(np.log(low), np.log(high))))
+        return int(rng.uniform(large, largest))
+    return int(np.exp(rng.uniform(np.log(smallest), np.log(large))))
 
 
 def _cloud(source: Source, size: int, rng: np.random.Generator) -> Batch:

@@ -1,0 +1,108 @@
+"""Neighbours vote on a normal: sharp edges from directions that a network has blurred.
+
+A point beside an edge lies in the tangent planes of the neighbours on its own face and far from
+those of the others; that product of two learned quantities, height over a neighbour's plane, is
+what an edge layer cannot form. Votes are tensors n n^T and weigh what a small network makes of
+invariants, so they need neither signs nor a handedness.
+
+Source: tensor voting (Medioni, Lee and Tang 2000) with learned weights; bilateral filtering of
+normals (Jones, Durand and Desbrun 2003).
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .tensorframes import Neighborhoods, turned
+from .tensorframes.layers import CHUNK
+
+_EDGE_INVARIANTS = 6
+_FIRST_OWN_LOGIT = 2.0
+_ROUNDED = 1e-4
+"""Keeps the slope of a square root finite at zero."""
+
+
+class Directions(NamedTuple):
+    """Directions of points and how far to trust them."""
+
+    lines: Float[Tensor, "3 n"]
+    """Unit vectors along the normals, either way."""
+    doubt: Float[Tensor, " n"]
+    """Logit of the expected sine of the angle between line and normal."""
+
+
+class Voting(nn.Module):
+    """One round of votes.
+
+    The new line of point i is ``normalize(sum_j w_ij (n_i . n_j) n_j)``, one power iteration on
+    ``sum_j w_ij n_j n_j^T``; the weights are a softmax over the neighbours and i itself.
+
+    Args:
+        context: Number of invariants that describe a point.
+        hidden: Width of the weighing network.
+    """
+
+    def __init__(self, context: int, hidden: int) -> None:
+        super().__init__()
+        self.sender = nn.Linear(context + 1, hidden, bias=False)
+        self.edge = nn.Linear(_EDGE_INVARIANTS, hidden, bias=False)
+        self.receiver = nn.Linear(context + 1, hidden)
+        self.weigh = nn.Linear(hidden, 1, bias=False)
+        self.own = nn.Parameter(torch.tensor(_FIRST_OWN_LOGIT))
+        self.doubt = nn.Sequential(nn.Linear(context + 3, hidden), nn.GELU(), nn.Linear(hidden, 1))
+        for start in (self.weigh, self.doubt[2]):
+            nn.init.zeros_(start.weight)  # type: ignore[arg-type]
+
+    def forward(
+        self,
+        before: Directions,
+        context: Float[Tensor, "n c"],
+        receivers: Neighborhoods,
+    ) -> Directions:
+        """Directions after the votes."""
+        known = torch.cat([context, before.doubt[:, None]], 1)
+        sent = self.sender(known)
+        count = len(known)
+        size = count if torch.is_grad_enabled() else CHUNK
+        parts = []
+        for start in range(0, count, size):
+            rows = slice(start, start + size)
+            parts.append(self._receive(before.lines, sent, known[rows], receivers.among(rows)))
+        return Directions(
+            torch.cat([p.lines for p in parts], 1), torch.cat([p.doubt for p in parts])
+        )
+
+    def _receive(
+        self,
+        lines: Float[Tensor, "3 n"],
+        sent: Float[Tensor, "n h"],
+        known: Float[Tensor, "m c"],
+        receivers: Neighborhoods,
+    ) -> Directions:
+        frames, neighbors, edges, _ = receivers
+        k, m = neighbors.shape
+        rows = neighbors.reshape(-1)
+        frames = frames.contiguous()
+        local = turned(lines.index_select(1, rows).view(3, k, m), frames)
+        offset, length = edges[:3], edges[3].clamp(min=1e-6)
+        cosine = _dot(local, local[:, :1])
+        mine = _dot(local[:, :1], offset).abs() / length
+        theirs = _dot(local, offset).abs() / length
+        roots = [(sine + _ROUNDED).sqrt() for sine in (theirs, mine)]
+        seen = torch.stack([edges[3], theirs, mine, *roots, cosine**2]).view(-1, k * m)
+        hidden = sent.index_select(0, rows).addmm_(seen.T, self.edge.weight.T).view(k, m, -1)
+        hidden = torch.relu(hidden + self.receiver(known))
+        logit = self.weigh(hidden)[:, :, 0] + edges[5]
+        weight = torch.cat([logit[:1] + self.own, logit[1:]]).softmax(0)
+        total = (local * (weight * cosine)).sum(1)
+        norm = total.norm(dim=0)
+        dissent = (weight * (1 - cosine**2)).sum(0)
+        change = self.doubt(torch.cat([known, dissent[:, None], norm[:, None]], 1))[:, 0]
+        return Directions(turned(total / norm, frames, back=True), known[:, -1] + change)
+
+
+def _dot(a: Float[Tensor, "3 k m"], b: Float[Tensor, "3 l m"]) -> Tensor:
+    """Products of vectors in the frame of their receiver."""
+    return (a[0] * b[0]).addcmul_(a[1], b[1]).addcmul_(a[2], b[2])
