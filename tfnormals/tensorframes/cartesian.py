@@ -2,18 +2,33 @@
 
 The components of a tensor of order n are flattened row-major into d^n numbers. Symmetric traceless
 tensors are stored by their coordinates in an orthonormal basis B (s, d^n), so that they turn with
-the orthogonal matrix ``B R^(x)n B.T``, a polynomial in R: no Euler angles, no poles.
+the orthogonal matrix ``D = B R^(x)n B.T``, a polynomial in R: no Euler angles, no poles.
 """
 
 import math
+from collections.abc import Callable
 from functools import cache
-from itertools import combinations_with_replacement, product
+from itertools import combinations, combinations_with_replacement, product
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
+
+Array = NDArray[np.float64]
+
+
+class OrderTwoParts(NamedTuple):
+    """The irreducible parts of tensors of order 2; their lengths add up by Pythagoras."""
+
+    scalar: Float[Tensor, "*n 1"]
+    """The trace divided by sqrt(d): turns as ``0n``."""
+    antisymmetric: Float[Tensor, "*n a"]
+    """(T_ij - T_ji) / sqrt(2) of the d(d - 1)/2 planes: ``0p`` in 2-D, in 3-D the axis, ``1p``."""
+    traceless: Float[Tensor, "*n s"]
+    """The coordinates of the symmetric traceless part: ``2s``."""
 
 
 def turned_tensors(
@@ -42,38 +57,79 @@ def traceless_dim(order: int, dimension: int) -> int:
     return math.comb(order + dimension - 1, order) - traces
 
 
-def traceless_matrix(R: Float[Tensor, "*n d d"], order: int) -> Float[Tensor, "*n s s"]:
-    """The matrices by which R turns the coordinates of symmetric traceless tensors."""
-    basis = traceless_basis(order, R.shape[-1], R.dtype, R.device)
-    turned = turned_tensors(basis.flatten(), R, order).unflatten(-1, basis.shape)
-    return basis @ turned.mT
+def traceless_basis(order: int, dimension: int, like: Tensor) -> Float[Tensor, "s c"]:
+    """Orthonormal symmetric traceless tensors that span all of them.
+
+    Args:
+        order: Number of indices of a tensor.
+        dimension: Of the space.
+        like: Has the wanted type and device. The result is shared: do not change it.
+    """
+    return _constant(_traceless_basis, order, dimension, like.dtype, like.device)
 
 
 def to_traceless(
     tensors: Float[Tensor, "*n c"], order: int, dimension: int
 ) -> Float[Tensor, "*n s"]:
     """Coordinates of the symmetric traceless parts of tensors of this order."""
-    return tensors @ traceless_basis(order, dimension, tensors.dtype, tensors.device).mT
+    return tensors @ traceless_basis(order, dimension, tensors).mT
 
 
 def from_traceless(
     coordinates: Float[Tensor, "*n s"], order: int, dimension: int
 ) -> Float[Tensor, "*n c"]:
     """The symmetric traceless tensors with these coordinates."""
-    return coordinates @ traceless_basis(order, dimension, coordinates.dtype, coordinates.device)
+    return coordinates @ traceless_basis(order, dimension, coordinates)
 
 
-@torch.compiler.assume_constant_result
+def to_parts(tensors: Float[Tensor, "*n c"], dimension: int) -> OrderTwoParts:
+    """The irreducible parts of tensors of order 2."""
+    return OrderTwoParts(*(tensors @ basis.mT for basis in _part_bases(tensors, dimension)))
+
+
+def from_parts(parts: OrderTwoParts, dimension: int) -> Float[Tensor, "*n c"]:
+    """The tensors of order 2 with these irreducible parts."""
+    scalar, antisymmetric, traceless = _part_bases(parts.scalar, dimension)
+    return (
+        parts.scalar @ scalar + parts.antisymmetric @ antisymmetric + parts.traceless @ traceless
+    )
+
+
+def traceless_matrices(R: Float[Tensor, "*n d d"], highest: int) -> list[Tensor]:
+    """The matrices D by which R turns the coordinates of symmetric traceless tensors.
+
+    Args:
+        R: Orthogonal matrices.
+        highest: Order of the last matrix; the first is that of order 0.
+    """
+    matrices = [torch.ones_like(R[..., :1, :1])]
+    d = R.shape[-1]
+    for order in range(1, highest + 1):
+        # D_n is linear in the products of D_(n-1) and R: one long matrix product for all nodes.
+        # A chain of small ones needs fewer multiplications and takes three times as long.
+        products = (matrices[-1].flatten(-2)[..., :, None] * R.flatten(-2)[..., None, :]).flatten(
+            -2
+        )
+        weights = _constant(_recursion, order, d, R.dtype, R.device)
+        s = traceless_dim(order, d)
+        matrices.append((products @ weights).unflatten(-1, (s, s)))
+    return matrices
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 @cache
-def traceless_basis(
-    order: int, dimension: int, dtype: torch.dtype, device: torch.device
-) -> Float[Tensor, "s c"]:
-    """Orthonormal symmetric traceless tensors that span all of them. Do not change the result."""
-    with torch.inference_mode(mode=False):  # a kept tensor must be fit for autograd
-        return torch.as_tensor(_traceless_basis(order, dimension), dtype=dtype, device=device)
+def _constant(
+    build: Callable[[int, int], Array],
+    order: int,
+    dimension: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
+    with torch.inference_mode(mode=False):  # what is kept must be fit for autograd later
+        return torch.as_tensor(build(order, dimension), dtype=dtype, device=device)
 
 
-def _traceless_basis(order: int, d: int) -> NDArray[np.float64]:
+def _traceless_basis(order: int, d: int) -> Array:
     """Gram-Schmidt of monomials, so the same on every machine: weights depend on the basis.
 
     A symmetric tensor is a homogeneous polynomial, and a traceless one is orthogonal to all
@@ -81,18 +137,47 @@ def _traceless_basis(order: int, d: int) -> NDArray[np.float64]:
     """
     monomials = list(combinations_with_replacement(range(d), order))
     row = {monomial: i for i, monomial in enumerate(monomials)}
-    count = np.zeros(len(monomials))  # of tensor components that are equal by symmetry
     rows = [row[tuple(sorted(index))] for index in product(range(d), repeat=order)]
-    np.add.at(count, rows, 1)
-    multiples = list(combinations_with_replacement(range(d), order - 2)) if order > 1 else []
-    kept = [monomial for monomial in monomials if monomial.count(d - 1) <= 1]
-    columns = np.zeros((len(monomials), len(multiples) + len(kept)))
-    for column, monomial in enumerate(multiples):
-        for i in range(d):
-            square = row[tuple(sorted((*monomial, i, i)))]
-            columns[square, column] = 1 / np.sqrt(count[square])
-    for column, monomial in enumerate(kept, start=len(multiples)):
-        columns[row[monomial], column] = 1
-    q, r = np.linalg.qr(columns)
-    basis = (q * np.sign(np.diag(r)))[:, len(multiples) :]
+    count = np.bincount(rows)  # of components that are equal by symmetry
+    kept = [row[monomial] for monomial in monomials if monomial.count(d - 1) <= 1]
+    factors = list(combinations_with_replacement(range(d), order - 2)) if order > 1 else []
+    multiples = np.zeros((len(monomials), len(factors)))
+    for column, factor in enumerate(factors):
+        squares = [row[tuple(sorted((*factor, i, i)))] for i in range(d)]
+        multiples[squares, column] = 1 / np.sqrt(count[squares])
+    q, r = np.linalg.qr(np.hstack([multiples, np.eye(len(monomials))[:, kept]]))
+    basis = (q * np.sign(np.diag(r)))[:, len(factors) :]
     return (basis / np.sqrt(count)[:, None])[rows].T.copy()
+
+
+def _recursion(order: int, d: int) -> Array:
+    """Weights (s' s' d d, s s) that make the products of D_(n-1) and R into D_n.
+
+    The first n - 1 indices of a symmetric traceless tensor are symmetric and traceless, so
+    ``B_n = C (B_(n-1) (x) 1)`` and ``D_n = C (D_(n-1) (x) R) C.T``.
+    """
+    basis = _traceless_basis(order, d).reshape(-1, d ** (order - 1), d)
+    C = np.einsum("sci,ac->sai", basis, _traceless_basis(order - 1, d))
+    weights = np.einsum("sai,tbj->abijst", C, C)
+    return weights.reshape((C.shape[1] * d) ** 2, C.shape[0] ** 2)
+
+
+def _part_bases(like: Tensor, dimension: int) -> list[Tensor]:
+    return [
+        _constant(build, 2, dimension, like.dtype, like.device)
+        for build in (_trace_basis, _plane_basis, _traceless_basis)
+    ]
+
+
+def _trace_basis(_: int, d: int) -> Array:
+    return np.eye(d).reshape(1, -1) / np.sqrt(d)
+
+
+def _plane_basis(_: int, d: int) -> Array:
+    """Planes in the order and with the signs that give the usual axis in 3-D."""
+    planes = list(combinations(range(d), 2))[::-1]
+    basis = np.zeros((len(planes), d, d))
+    for plane, (i, j) in zip(basis, planes, strict=True):
+        plane[i, j] = -((-1) ** (i + j)) / np.sqrt(2)
+        plane[j, i] = -plane[i, j]
+    return basis.reshape(len(planes), d * d)

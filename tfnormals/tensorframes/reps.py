@@ -12,16 +12,16 @@ Blocks lie one after the other; inside a block one tensor after the other, compo
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import TfnormalsError
-from .cartesian import traceless_dim, traceless_matrix, turned_tensors
+from .cartesian import traceless_dim, traceless_matrices, turned_tensors
 
 Kind = Literal["n", "p", "s", "q"]
 
@@ -52,11 +52,12 @@ class Rep(NamedTuple):
 
     def dim(self, dimension: int) -> int:
         """Number of columns of the block."""
-        count = traceless_dim if self.traceless else _cartesian_dim
-        return self.multiplicity * count(self.order, dimension)
+        if self.traceless:
+            return self.multiplicity * traceless_dim(self.order, dimension)
+        return self.multiplicity * int(dimension**self.order)
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Reps:
     """The representations of the columns of a feature, in order.
 
@@ -65,29 +66,27 @@ class Reps:
         dimension: Of the space.
 
     Raises:
-        RepsError: If the text is malformed or the dimension is below 1.
+        RepsError: If a block is malformed or the dimension is below 1.
     """
 
     blocks: tuple[Rep, ...]
     dimension: int
+    slices: tuple[slice, ...] = field(compare=False)
+    """The columns of each block."""
+    dim: int = field(compare=False)
+    """Number of columns."""
 
     def __init__(self, blocks: str | Iterable[Rep], dimension: int = 3) -> None:
         if dimension < 1:
             raise RepsError(f"dimension {dimension}: must be at least 1")
         parsed = _parsed(blocks) if isinstance(blocks, str) else tuple(blocks)
+        for block in parsed:
+            _check_block(block)
+        ends = list(accumulate((block.dim(dimension) for block in parsed), initial=0))
         object.__setattr__(self, "blocks", parsed)
         object.__setattr__(self, "dimension", dimension)
-
-    @property
-    def dim(self) -> int:
-        """Number of columns."""
-        return sum(block.dim(self.dimension) for block in self.blocks)
-
-    @property
-    def slices(self) -> tuple[slice, ...]:
-        """The columns of each block."""
-        sizes = (block.dim(self.dimension) for block in self.blocks)
-        return tuple(slice(*ends) for ends in pairwise(accumulate(sizes, initial=0)))
+        object.__setattr__(self, "slices", tuple(slice(*pair) for pair in pairwise(ends)))
+        object.__setattr__(self, "dim", ends[-1])
 
     def of_order(self, order: int) -> "Reps":
         """The blocks of this order."""
@@ -96,31 +95,50 @@ class Reps:
     def transform(
         self, x: Float[Tensor, "*n c"], R: Float[Tensor, "*m d d"]
     ) -> Float[Tensor, "*k c"]:
-        """The features x turned by R; with a frame as R, global features in that frame.
+        """The features x turned by R; with frames as R, global features in these frames.
 
-        R must be orthogonal, is broadcast against the leading axes of x, and may mirror.
-        Computed in the wider type of the two.
+        Computed in the wider type of the two, also under autocast. The result may share memory
+        with x.
+
+        Args:
+            x: Features, ``dim`` columns.
+            R: Orthogonal matrices, rotations or reflections, broadcast against the leading axes
+                of x: one for all, one for each node or edge.
 
         Raises:
-            ValueError: If x has another number of columns or R another dimension.
+            ValueError: If x has another number of columns or R is of another dimension.
         """
         self._check_shapes(x, R)
         dtype = torch.promote_types(x.dtype, R.dtype)
-        x, R = x.to(dtype), R.to(dtype)
-        if any(block.pseudo for block in self.blocks):
-            det = torch.linalg.det(R)[..., None]
+        with torch.autocast(x.device.type, enabled=False):
+            return self._transformed(x.to(dtype), R.to(dtype))
+
+    def _transformed(self, x: Tensor, R: Tensor) -> Tensor:
+        filled = [
+            (block, columns)
+            for block, columns in zip(self.blocks, self.slices, strict=True)
+            if columns.start < columns.stop
+        ]
+        highest = max((block.order for block, _ in filled if block.traceless), default=0)
+        matrices = traceless_matrices(R, highest)
+        det = torch.linalg.det(R)[..., None] if any(block.pseudo for block, _ in filled) else R
         parts = []
-        for block, columns in zip(self.blocks, self.slices, strict=True):
-            part = _turned(x[..., columns], R, block)
+        for block, columns in filled:
+            if block.traceless and block.order > 1:
+                part = turned_tensors(x[..., columns], matrices[block.order], 1)
+            else:
+                part = turned_tensors(x[..., columns], R, block.order)
             parts.append(part * det if block.pseudo else part)
-        return torch.cat(parts, -1)
+        if not parts:
+            return turned_tensors(x, R, 0)
+        return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
     def _check_shapes(self, x: Tensor, R: Tensor) -> None:
         d = self.dimension
-        if x.ndim < 1 or x.shape[-1] != self.dim:
-            raise ValueError(f"features {tuple(x.shape)}: {self} needs {self.dim} columns")
+        if x.shape[-1:] != (self.dim,):
+            raise ValueError(f"features {tuple(x.shape)}: {self!r} has {self.dim} columns")
         if R.shape[-2:] != (d, d):
-            raise ValueError(f"matrices {tuple(R.shape)}: {self} needs {d} x {d}")
+            raise ValueError(f"matrices {tuple(R.shape)}: {self!r} turns with {d} x {d}")
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -130,13 +148,14 @@ class Reps:
 
     def __add__(self, other: "Reps") -> "Reps":
         if self.dimension != other.dimension:
-            raise RepsError(
-                f"{self} + {other}: dimensions {self.dimension} and {other.dimension} differ"
-            )
+            raise RepsError(f"{self!r} + {other!r}: the dimensions differ")
         return Reps(self.blocks + other.blocks, self.dimension)
 
     def __str__(self) -> str:
         return "+".join(map(str, self.blocks))
+
+    def __repr__(self) -> str:
+        return f"Reps({str(self)!r}, dimension={self.dimension})"
 
 
 def _parsed(text: str) -> tuple[Rep, ...]:
@@ -144,22 +163,17 @@ def _parsed(text: str) -> tuple[Rep, ...]:
 
 
 def _parsed_block(part: str, text: str) -> Rep:
-    match = re.fullmatch(r"\s*(?:(\d+)x)?(\d+)([a-z])\s*", part, re.ASCII)
-    if not match or match[3] not in get_args(Kind):
+    match = re.fullmatch(r"\s*(?:(\d+)x)?(\d+)([npsq])\s*", part, re.ASCII)
+    if not match:
         raise RepsError(
-            f"{part.strip()!r} in {text!r}: is no block; write multiplicity x order kind, "
-            "as in 8x1n, with kind n, p, s or q"
+            f"{part.strip()!r} in {text!r}: not a block; write multiplicity x order kind, "
+            "like 8x1n, with kind n, p, s or q"
         )
-    kinds: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
-    return Rep(int(match[1] or 1), int(match[2]), kinds[match[3]])
+    return Rep(int(match[1] or 1), int(match[2]), cast(Kind, match[3]))
 
 
-def _turned(x: Tensor, R: Tensor, block: Rep) -> Tensor:
-    if not block.traceless:
-        return turned_tensors(x, R, block.order)
-    matrix = traceless_matrix(R, block.order)
-    return (x.unflatten(-1, (block.multiplicity, matrix.shape[-1])) @ matrix.mT).flatten(-2)
-
-
-def _cartesian_dim(order: int, dimension: int) -> int:
-    return int(dimension**order)
+def _check_block(block: Rep) -> None:
+    if block.multiplicity < 0 or block.order < 0 or block.kind not in get_args(Kind):
+        raise RepsError(
+            f"{block!r}: multiplicity and order must not be negative, kind n, p, s or q"
+        )
