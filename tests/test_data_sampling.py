@@ -5,8 +5,13 @@ from numpy.typing import NDArray
 
 from tfnormals.data import sampling
 from tfnormals.data.sampling import (
+    COMPLETE_WEIGHT,
+    PARTIAL_WEIGHT,
+    STATION_CLEARANCE,
+    UNDECIDABLE_WEIGHT,
     Sample,
     crop,
+    inside_scan_sample,
     scan_sample,
     surface_sample,
     thinned_sample,
@@ -174,6 +179,58 @@ def test_scan_does_not_depend_on_place_or_unit():
     np.testing.assert_allclose(normals, other_normals, atol=1e-9)
 
 
+def hollow_box() -> Surface:
+    """A box of unit diagonal with walls of a tenth of its half width around an empty room."""
+    outside, inside = trimesh.creation.box([1, 1, 1]), trimesh.creation.box([0.9, 0.9, 0.9])
+    inside.invert()
+    return closed_surface("rooms/box", *_joined(outside, inside)).scaled()
+
+
+@pytest.mark.parametrize("rings", [None, 16])
+@pytest.mark.parametrize("stations", [1, 4])
+def test_inside_scan_sees_the_walls_from_within(stations, rings):
+    surface = hollow_box()
+    points, normals, eyes = inside_scan_sample(surface, 3000, generator(), stations, rings)
+    wall = 0.9 * surface.vertices.max()
+    assert 2700 <= len(points) <= 3000
+    assert len(np.unique(eyes, axis=0)) == stations
+    assert np.abs(eyes).max() < wall
+    distance = -(points * normals).sum(1) - wall
+    assert np.abs(distance).max() < MAX_RANGE_NOISE
+    assert ((eyes - points) * normals).sum(1).min() > 0
+
+
+def test_inside_scan_keeps_away_from_walls():
+    surface = hollow_box()
+    eyes = [inside_scan_sample(surface, 100, generator(seed), 4)[2] for seed in range(5)]
+    gaps = 0.9 * surface.vertices.max() - np.abs(np.concatenate(eyes)).max(1)
+    assert gaps.min() > 0.9 * STATION_CLEARANCE  # coarse pictures seldom hit the nearest place
+
+
+def test_ringed_inside_scan_looks_half_way_up_and_down():
+    points, _, eyes = inside_scan_sample(hollow_box(), 3000, generator(), 1, 16)
+    rays = points - eyes
+    assert np.all(np.abs(rays[:, 2]) <= np.linalg.norm(rays[:, :2], axis=1))
+
+
+def test_no_scanner_stands_in_a_solid():
+    points, normals, eyes = inside_scan_sample(box(1, 2, 3), 1000, generator(), 4)
+    assert points.shape == normals.shape == eyes.shape == (0, 3)
+
+
+def test_scanners_beside_a_ball_stay_outside_of_it():
+    radius = 1 / (2 * np.sqrt(3))
+    found = [inside_scan_sample(sphere(), 500, generator(seed), 2) for seed in range(10)]
+    eyes = np.concatenate([eyes for _, _, eyes in found])
+    assert np.linalg.norm(eyes, axis=1).min(initial=1) > radius
+
+
+def test_half_of_the_clouds_of_rooms_are_scans_from_inside():
+    surface, rng = hollow_box(), generator(9)
+    weights = [training_sample(surface, 200, rng).side_weight for _ in range(200)]
+    assert np.mean(np.equal(weights, PARTIAL_WEIGHT)) == pytest.approx(0.53, abs=0.1)
+
+
 def test_crop_is_the_neighborhood_of_one_point():
     points, normals = surface_sample(sphere(), 5000, generator())
     part, part_normals = crop(points, normals, 500, generator(1))
@@ -228,8 +285,10 @@ def test_training_samples_have_outward_unit_normals(mixture):
 
 
 def test_training_mixture_has_its_shares(mixture):
-    complete = np.mean([sample.complete for sample in mixture])
-    assert complete == pytest.approx(0.65 + 0.2 * 5 / 8, abs=0.08)
+    weights = np.array([sample.side_weight for sample in mixture])
+    assert np.mean(weights == COMPLETE_WEIGHT) == pytest.approx(0.6 + 0.15 * 5 / 8, abs=0.08)
+    assert np.mean(weights == PARTIAL_WEIGHT) == pytest.approx(0.1 + 0.15 * 3 / 8, abs=0.06)
+    assert np.mean(weights == UNDECIDABLE_WEIGHT) == pytest.approx(0.15, abs=0.06)
 
 
 def test_training_mixture_is_clean_noisy_rounded_and_duplicated(mixture):
@@ -243,19 +302,20 @@ def test_training_mixture_is_clean_noisy_rounded_and_duplicated(mixture):
     assert 0.01 < np.mean(few_values) < 0.2
 
 
-@pytest.mark.parametrize("part", ["scan_sample", "thinned_sample", "crop"])
+@pytest.mark.parametrize("part", ["scan_sample", "inside_scan_sample", "thinned_sample", "crop"])
 def test_training_mixture_uses_every_kind(part, monkeypatch):
     calls = []
     original = getattr(sampling, part)
     monkeypatch.setattr(sampling, part, lambda *args: calls.append(part) or original(*args))
     rng = generator(7)
-    for _ in range(30):
+    for _ in range(60):
         training_sample(box(1, 2, 3), 100, rng)
     assert len(calls) >= 3
 
 
 def test_shape_that_can_hardly_be_scanned_is_sampled_instead(monkeypatch):
     nothing = np.empty((0, 3))
-    monkeypatch.setattr(sampling, "scan_sample", lambda *_: (nothing, nothing, nothing))
+    for scan in ("scan_sample", "inside_scan_sample"):
+        monkeypatch.setattr(sampling, scan, lambda *_: (nothing, nothing, nothing))
     rng = generator(8)
     assert {len(training_sample(sphere(), 100, rng).points) for _ in range(30)} == {100}

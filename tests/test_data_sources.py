@@ -95,8 +95,8 @@ def test_labelled_samples_are_subsets_and_crops():
         labelled_sample(points, normals, 300, np.random.default_rng(seed)) for seed in range(80)
     ]
 
-    complete = [np.ptp(sample.points, axis=0)[0] for sample in samples if sample.complete]
-    crops = [np.ptp(sample.points, axis=0)[0] for sample in samples if not sample.complete]
+    complete = [np.ptp(sample.points, axis=0)[0] for sample in samples if sample.side_weight == 1]
+    crops = [np.ptp(sample.points, axis=0)[0] for sample in samples if sample.side_weight < 1]
     assert 8 < len(crops) < 35
     assert np.median(crops) < 0.8 * np.median(complete)
 
@@ -108,4 +108,4 @@ def test_a_small_labelled_cloud_is_sampled_whole():
         labelled_sample(points, normals, 500, np.random.default_rng(seed)) for seed in range(20)
     ]
 
-    assert {(len(sample.points), sample.complete) for sample in samples} == {(200, True)}
+    assert {(len(sample.points), sample.side_weight) for sample in samples} == {(200, 1.0)}

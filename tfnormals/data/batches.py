@@ -23,8 +23,6 @@ LARGE_SHARE = 0.3
 the points, as it does in scans."""
 PROCEDURAL_SHARE = 0.5
 """Share of procedural clouds when there are other sources too."""
-UNDECIDABLE_WEIGHT = 0.2
-"""Weight of the side on crops and partial scans, whose inside may be undecidable."""
 
 
 class Batch(NamedTuple):
@@ -87,7 +85,7 @@ def _cloud(source: Source, size: int, rng: np.random.Generator) -> Batch:
             break
     graph = build_graph(sample.points)
     normals = torch.from_numpy(sample.normals[graph.order]).float()
-    weight = torch.full((len(normals),), 1.0 if sample.complete else UNDECIDABLE_WEIGHT)
+    weight = torch.full((len(normals),), sample.side_weight)
     return Batch(level_tensors(graph.levels), normals, weight, 1.0)
 
 

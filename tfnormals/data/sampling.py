@@ -1,24 +1,32 @@
 """Point clouds with true outward normals, sampled from closed surfaces and corrupted for training.
 
-Three ways of seeing a surface (area-uniform, thinned along a direction, by virtual depth cameras),
-crops of them, and the random mixture of all of these with noise that the network is trained on.
+Four ways of seeing a surface (area-uniform, thinned along a direction, by virtual depth cameras
+around it, by virtual scanners inside), crops of them, and the random mixture of all of these with
+noise that the network is trained on.
 "Diagonal" is always that of the bounding box of the whole surface.
 """
 
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .rendering import Camera, Faces, Floats, Seen, camera_at, faces_of, render, windings
 from .surfaces import Surface
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
 COMPLETE_VIEWS = 4  # cameras in random directions from which inside and outside can be told
-GRAZING = -0.17  # cosine between ray and normal above which a sensor gets no echo: 80 degrees
+COMPLETE_WEIGHT = 1.0
+PARTIAL_WEIGHT = 0.6
+"""Weight of the side on scans from few cameras or from inside, where it can be told in general."""
+UNDECIDABLE_WEIGHT = 0.2
+"""Weight of the side on crops, which may not show which side is inside."""
+INSIDE_SHARE = 0.1  # scans from inside, where there is room for a scanner
+ROOMS_INSIDE_SHARE = 0.5
 COARSE_SIDE = 48  # pixels per side of the picture that measures how much of the view is filled
 SMALLEST_FILL = 0.01  # share of the picture below which no finer grid is tried
+STATION_CLEARANCE = 0.03  # least distance from a scanner to what it sees, in diagonals
+STATION_SIDE = 16  # pixels per side of the six pictures that try a place for a scanner
+STATION_FILL = 0.25  # least share of these pictures that must be filled
+STATION_TRIES = 5  # places in free space tried for each scanner
 
 
 class Sample(NamedTuple):
@@ -27,19 +35,19 @@ class Sample(NamedTuple):
     Attributes:
         points: Positions, (n, 3), in the units of the surface.
         normals: Outward unit normals of the clean points, (n, 3).
-        complete: False for crops and scans that may not show which side is inside.
+        side_weight: How much can be told about which side is inside, 0 to 1.
     """
 
     points: Floats
     normals: Floats
-    complete: bool
+    side_weight: float
 
 
 def surface_sample(
     surface: Surface, count: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """Area-uniform points and the outward unit normals of their faces; both (count, 3)."""
-    faces = _faces(surface)
+    faces = faces_of(surface)
     cumulated = np.cumsum(faces.areas)
     drawn = np.searchsorted(cumulated, rng.random(count) * cumulated[-1], side="right")
     chosen = np.minimum(drawn, len(cumulated) - 1)
@@ -93,7 +101,7 @@ def scan_sample(
     Returns:
         Points, outward unit normals of their faces, and positions of their cameras; all (n, 3).
     """
-    faces = _faces(surface)
+    faces = faces_of(surface)
     diagonal = _diagonal(surface)
     centre = (surface.vertices.min(0) + surface.vertices.max(0)) / 2
     range_noise = rng.uniform(0, 0.003) * diagonal
@@ -101,18 +109,52 @@ def scan_sample(
     pictures = []
     for direction in _directions(views, rng):
         eye = centre + direction * rng.uniform(1.2, 2.5) * diagonal
-        camera = _camera(surface, faces, eye, centre, rng)
-        filled = len(_render(camera, COARSE_SIDE).faces)
+        camera = camera_at(surface, faces, eye, _axes(centre - eye, rng))
+        filled = len(render(camera, COARSE_SIDE, COARSE_SIDE).faces)
         # 10 % more pixels than needed, as the coarse picture only estimates the share that is hit
         side = COARSE_SIDE * np.sqrt(1.1 * count / views / max(filled, 1))
-        seen = _render(camera, int(np.ceil(min(side, finest))))
-        ranges = seen.ranges + rng.normal(0, range_noise, len(seen.ranges))
-        points = eye + (seen.directions * ranges[:, None]) @ camera.axes
-        normals = camera.normals[seen.faces] @ camera.axes
-        pictures.append((points, normals, np.broadcast_to(eye, points.shape)))
-    points, normals, eyes = (np.concatenate(part) for part in zip(*pictures, strict=True))
-    order = rng.permutation(len(points))[:count]
-    return points[order], normals[order], eyes[order]
+        side = int(np.ceil(min(side, finest)))
+        seen = render(camera, side, side)
+        pictures.append(_measured(camera, seen, eye, range_noise, rng))
+    return _gathered(pictures, count, rng)
+
+
+def inside_scan_sample(
+    surface: Surface,
+    count: int,
+    rng: np.random.Generator,
+    stations: int,
+    rings: int | None = None,
+) -> tuple[Floats, Floats, Floats]:
+    """What laser scanners see that stand in the free space within the bounding box of a surface.
+
+    Each scanner is at least 3 % of the diagonal away from what it sees and looks in all
+    directions, upright along z: six pictures like the sides of a cube. Noise and grazing are as in
+    `scan_sample`. Nothing is returned where no such place is found, as in a solid box.
+
+    Args:
+        surface: What is scanned.
+        count: Most points returned; nearly reached.
+        rng: Source of all randomness.
+        stations: Number of scanners; fewer where free space is rare.
+        rings: Number of lines around each scanner, 45 degrees up and down, as a spinning lidar
+            draws them: dense along the lines, sparse between. None for an even grid.
+
+    Returns:
+        Points, outward unit normals of their faces, and positions of their scanners; all (n, 3).
+    """
+    range_noise = rng.uniform(0, 0.003) * _diagonal(surface)
+    found = _stations(surface, rng, stations)
+    pictures = []
+    for station in found:
+        cameras = station.cameras if rings is None else station.cameras[:4]
+        wanted = 1.1 * count / len(found) / station.fill / len(cameras)  # pixels of a picture
+        rows = rings or int(np.ceil(np.sqrt(wanted)))
+        columns = int(np.ceil(wanted / rows))
+        for camera in cameras:
+            seen = render(camera, rows, columns)
+            pictures.append(_measured(camera, seen, station.eye, range_noise, rng))
+    return _gathered(pictures, count, rng)
 
 
 def crop(
@@ -130,29 +172,26 @@ def crop(
 
 
 def training_sample(surface: Surface, points: int, rng: np.random.Generator) -> Sample:
-    """One cloud of the training mixture: 65 % complete clouds, 15 % crops, 20 % scans.
+    """One cloud of the training mixture: complete clouds, crops, and scans from out- and inside.
 
-    Crops come from clouds 2 to 14 times larger, scans from 1 to 8 cameras. Complete clouds and
-    crops are of uniform (60 %) or varying density; on top comes noise, see `_corrupted`.
+    Scans from inside by 1 to 4 scanners are 10 %, of rooms half, where there is a place to stand.
+    The others are complete clouds (4/6), crops from clouds 2 to 14 times larger (1/6), and
+    scans from 1 to 8 cameras (1/6). Complete clouds and crops are of uniform (60 %) or varying
+    density; on top comes noise, see `_corrupted`.
 
     Args:
         surface: What is sampled.
         points: Number of points returned; a scan may return fewer, but at least half as many.
         rng: Source of all randomness.
     """
-    kind = rng.random()
-    if kind < 0.2:
-        views = int(rng.integers(1, 9))
-        places, normals, _ = scan_sample(surface, points, rng, views)
-        if len(places) >= points / 2:
-            cloud = _corrupted(places, normals, _diagonal(surface), rng)
-            return Sample(*cloud, complete=views >= COMPLETE_VIEWS)
-    cropped = 0.2 <= kind < 0.35
+    if (scan := _random_scan(surface, points, rng)) is not None:
+        return scan
+    cropped = rng.random() < 0.2
     drawn = int(points * rng.uniform(2, 14)) if cropped else points
     places, normals = _cloud(surface, drawn, rng)
     places, normals = crop(places, normals, points, rng)
     cloud = _corrupted(places, normals, _diagonal(surface), rng)
-    return Sample(*cloud, complete=not cropped)
+    return Sample(*cloud, UNDECIDABLE_WEIGHT if cropped else COMPLETE_WEIGHT)
 
 
 def labelled_sample(
@@ -169,7 +208,23 @@ def labelled_sample(
     places, truth = crop(points[chosen], normals[chosen], count, rng)
     diagonal = float(np.linalg.norm(np.ptp(points, axis=0)))
     cloud = _corrupted(places, truth, diagonal, rng)
-    return Sample(*cloud, complete=len(places) == len(chosen))
+    return Sample(*cloud, COMPLETE_WEIGHT if len(places) == len(chosen) else UNDECIDABLE_WEIGHT)
+
+
+def _random_scan(surface: Surface, points: int, rng: np.random.Generator) -> Sample | None:
+    """A noisy scan from inside or outside in its share of calls, if it shows enough."""
+    inside = ROOMS_INSIDE_SHARE if surface.name.startswith("rooms/") else INSIDE_SHARE
+    scan, weight = None, PARTIAL_WEIGHT
+    if rng.random() < inside:
+        rings = int(rng.integers(16, 65)) if rng.random() < 0.25 else None
+        scan = inside_scan_sample(surface, points, rng, int(rng.integers(1, 5)), rings)
+    elif rng.random() < 1 / 6:
+        views = int(rng.integers(1, 9))
+        scan = scan_sample(surface, points, rng, views)
+        weight = COMPLETE_WEIGHT if views >= COMPLETE_VIEWS else PARTIAL_WEIGHT
+    if scan is None or len(scan[0]) < points / 2:
+        return None
+    return Sample(*_corrupted(*scan[:2], _diagonal(surface), rng), weight)
 
 
 def _cloud(surface: Surface, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -212,47 +267,86 @@ def _corrupted(
     return points, normals
 
 
-class _Faces(NamedTuple):
-    """Faces of positive area: vertex numbers (f, 3), unit normals (f, 3), areas (f,)."""
-
-    corners: Ints
-    normals: Floats
-    areas: Floats
-
-
-class _Camera(NamedTuple):
-    """The faces of a surface that are turned to a pinhole camera at the origin looking along z.
-
-    The other faces of a closed surface are always hidden behind these.
-
-    A pixel is the ray (x, y, 1). It meets face i where `edges[i] @ ray >= 0` in all three rows, at
-    the depth `offsets[i] / (normals[i] @ ray)`.
+class _Station(NamedTuple):
+    """A laser scanner.
 
     Attributes:
-        axes: Camera axes in the surface's coordinates, as rows, (3, 3).
-        edges: Normals of the planes through the camera and each edge, pointing inside, (f, 3, 3).
-        normals: Outward unit normals, (f, 3).
-        offsets: Signed distances of the camera to the faces' planes, (f,).
-        depths: Nearest and farthest depth of each face, (2, f).
-        heights: Lowest and highest y of each face, (2, f).
-        reach: Largest absolute x or y of the surface.
+        eye: Its position, (3,).
+        cameras: Four that look around, one up, one down.
+        fill: Share of its pixels that see something.
     """
 
-    axes: Floats
-    edges: Floats
-    normals: Floats
-    offsets: Floats
-    depths: Floats
-    heights: Floats
-    reach: float
+    eye: Floats
+    cameras: list[Camera]
+    fill: float
 
 
-class _Seen(NamedTuple):
-    """Pixels that see a surface: face (n,), unit ray in camera axes (n, 3), distance (n,)."""
+def _stations(surface: Surface, rng: np.random.Generator, count: int) -> list[_Station]:
+    """Up to so many places for scanners, found by trial."""
+    faces = faces_of(surface)
+    low, high = surface.vertices.min(0), surface.vertices.max(0)
+    places = rng.uniform(low, high, (2 * STATION_TRIES * count, 3))
+    inside = windings(surface, faces, places, _axes(rng.normal(size=3), rng))
+    stations: list[_Station] = []
+    for eye in places[inside == 0][: STATION_TRIES * count]:
+        station = _station(surface, faces, eye, rng.uniform(0, 2 * np.pi))
+        if station is not None:
+            stations.append(station)
+        if len(stations) == count:
+            break
+    return stations
 
-    faces: Ints
-    directions: Floats
-    ranges: Floats
+
+def _station(surface: Surface, faces: Faces, eye: Floats, angle: float) -> _Station | None:
+    """A scanner at a place in free space, if that is not too near to anything or too empty."""
+    cameras, seen = [], 0
+    for axes in _cube(angle):
+        camera = camera_at(surface, faces, eye, axes, 1.0)
+        ranges = render(camera, STATION_SIDE, STATION_SIDE).ranges
+        if ranges.min(initial=np.inf) < STATION_CLEARANCE * _diagonal(surface):
+            return None
+        cameras.append(camera)
+        seen += len(ranges)
+    fill = seen / (6 * STATION_SIDE**2)
+    return _Station(eye, cameras, fill) if fill >= STATION_FILL else None
+
+
+def _measured(
+    camera: Camera, seen: Seen, eye: Floats, range_noise: float, rng: np.random.Generator
+) -> tuple[Floats, Floats, Floats]:
+    """Noisy points of a picture, their normals and their camera."""
+    ranges = seen.ranges + rng.normal(0, range_noise, len(seen.ranges))
+    points = eye + (seen.directions * ranges[:, None]) @ camera.axes
+    normals = camera.normals[seen.faces] @ camera.axes
+    return points, normals, np.broadcast_to(eye, points.shape)
+
+
+def _gathered(
+    pictures: list[tuple[Floats, Floats, Floats]], count: int, rng: np.random.Generator
+) -> tuple[Floats, Floats, Floats]:
+    """At most so many points of all pictures in random order."""
+    nothing = np.empty((0, 3))
+    parts = zip((nothing, nothing, nothing), *pictures, strict=True)
+    points, normals, eyes = (np.concatenate(part) for part in parts)
+    order = rng.permutation(len(points))[:count]
+    return points[order], normals[order], eyes[order]
+
+
+def _axes(forward: Floats, rng: np.random.Generator) -> Floats:
+    """Axes of a camera that looks along a direction, randomly rolled, (3, 3)."""
+    forward = forward / np.linalg.norm(forward)
+    right = np.cross(forward, rng.normal(size=3))
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(forward, right), forward])
+
+
+def _cube(angle: float) -> Floats:
+    """Axes of four cameras that look around and of two that look up and down, (6, 3, 3)."""
+    up = np.array([0.0, 0.0, 1.0])
+    forward = [np.array([np.cos(a), np.sin(a), 0.0]) for a in angle + np.pi / 2 * np.arange(4)]
+    around = [np.stack([np.cross(ahead, up), -up, ahead]) for ahead in forward]
+    right = around[0][0]
+    return np.stack([*around, *(np.stack([right, np.cross(z, right), z]) for z in (up, -up))])
 
 
 def _diagonal(surface: Surface) -> float:
@@ -263,80 +357,3 @@ def _directions(count: int, rng: np.random.Generator) -> Floats:
     """Uniform unit vectors, (count, 3)."""
     vectors = rng.normal(size=(count, 3))
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def _faces(surface: Surface) -> _Faces:
-    a, b, c = (surface.vertices[surface.faces[:, i]] for i in range(3))
-    cross = np.cross(b - a, c - a)
-    doubled = np.linalg.norm(cross, axis=1)
-    real = doubled > 0
-    return _Faces(surface.faces[real], cross[real] / doubled[real, None], doubled[real] / 2)
-
-
-def _camera(
-    surface: Surface, faces: _Faces, eye: Floats, target: Floats, rng: np.random.Generator
-) -> _Camera:
-    forward = (target - eye) / np.linalg.norm(target - eye)
-    right = np.cross(forward, rng.normal(size=3))
-    right /= np.linalg.norm(right)
-    axes = np.stack([right, np.cross(forward, right), forward])
-    vertices = (surface.vertices - eye) @ axes.T
-    normals = faces.normals @ axes.T
-    offsets = (normals * vertices[faces.corners[:, 0]]).sum(1)
-    front = offsets < 0
-    corners = vertices[faces.corners[front]]
-    image = vertices[:, :2] / vertices[:, 2:]
-    y = image[faces.corners[front], 1]
-    depth = corners[:, :, 2]
-    return _Camera(
-        axes=axes,
-        # Neighbours get the plane of a shared edge from the same numbers: no ray slips between.
-        edges=np.cross(np.roll(corners, -2, axis=1), np.roll(corners, -1, axis=1)),
-        normals=normals[front],
-        offsets=offsets[front],
-        depths=np.stack([depth.min(1), depth.max(1)]),
-        heights=np.stack([y.min(1), y.max(1)]),
-        reach=float(np.abs(image).max()),
-    )
-
-
-def _render(camera: _Camera, side: int) -> _Seen:
-    """The nearest face in each of side x side pixels, without those that face away or graze."""
-    ticks = (np.arange(side, dtype=np.float64) - (side - 1) / 2) * (2 * camera.reach / side)
-    face, row = _between(camera.heights[0], camera.heights[1], ticks)
-
-    # Along a row each edge bounds x from one side: slope * x + rest >= 0.
-    slope = camera.edges[face, :, 0]
-    rest = camera.edges[face, :, 1] * ticks[row, None] + camera.edges[face, :, 2]
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        bound = -rest / slope
-    blocked = np.where((slope == 0) & (rest < 0), np.inf, -np.inf)
-    start = np.where(slope > 0, bound, blocked).max(1, initial=-np.inf)
-    stop = np.where(slope < 0, bound, np.inf).min(1, initial=np.inf)
-    span, column = _between(start, stop, ticks)
-
-    face, row = face[span], row[span]
-    rays = np.stack([ticks[column], ticks[row], np.ones(len(row))], axis=1)
-    cosine = (camera.normals[face] * rays).sum(1)
-    with np.errstate(divide="ignore", over="ignore"):
-        depth = np.clip(camera.offsets[face] / cosine, *camera.depths[:, face])
-    pixel = row * side + column
-    nearest = np.full(side * side, np.inf)
-    np.minimum.at(nearest, pixel, depth)
-    front = np.flatnonzero(depth == nearest[pixel])
-    winner = np.full(side * side, -1)
-    winner[pixel[front]] = front  # one face where two share an edge
-    winner = winner[winner >= 0]
-    length = np.linalg.norm(rays[winner], axis=1)
-    echo = cosine[winner] < GRAZING * length
-    winner, length = winner[echo], length[echo]
-    return _Seen(face[winner], rays[winner] / length[:, None], depth[winner] * length)
-
-
-def _between(low: Floats, high: Floats, ticks: Floats) -> tuple[Ints, Ints]:
-    """All pairs (i, j) with low[i] <= ticks[j] <= high[i]; ticks ascend."""
-    first = np.searchsorted(ticks, low, side="left")
-    counts = np.maximum(np.searchsorted(ticks, high, side="right") - first, 0)
-    owner = np.repeat(np.arange(len(low)), counts)
-    before = np.cumsum(counts) - counts
-    return owner, np.arange(len(owner)) + (first - before)[owner]
