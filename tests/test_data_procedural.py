@@ -5,6 +5,7 @@ import pytest
 import trimesh
 
 from tfnormals.data.procedural import FAMILIES, MAX_FACES, procedural_surface, surface_of
+from tfnormals.data.sampling import inside_scan_sample
 from tfnormals.data.surfaces import Surface, closed_surface
 from tfnormals.errors import DataError
 
@@ -15,7 +16,7 @@ CUBE = trimesh.creation.box()
 @pytest.fixture(scope="module")
 def surfaces() -> list[Surface]:
     rng = np.random.default_rng(0)
-    return [procedural_surface(rng) for _ in range(60)]
+    return [procedural_surface(rng) for _ in range(80)]
 
 
 def mesh_of(surface: Surface) -> trimesh.Trimesh:
@@ -72,6 +73,23 @@ def test_shape_is_closed_and_wound_outward_in_most_draws(maker):
         assert mesh.volume > 0
         closed += mesh.is_watertight and mesh.is_winding_consistent
     assert closed >= 3
+
+
+@pytest.mark.parametrize("maker", FAMILIES["rooms"], ids=lambda maker: maker.__name__)
+def test_rooms_have_space_for_a_scanner(maker):
+    found = 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        surface = surface_of(maker.__name__, maker(rng)).scaled()
+        found += len(inside_scan_sample(surface, 500, rng, 2)[0]) >= 250
+    assert found >= 4
+
+
+@pytest.mark.parametrize("maker", FAMILIES["rooms"], ids=lambda maker: maker.__name__)
+def test_rooms_are_mostly_empty(maker):
+    surface = surface_of(maker.__name__, maker(np.random.default_rng(1)))
+    filled = mesh_of(surface).volume / np.prod(np.ptp(surface.vertices, axis=0))
+    assert 0.01 < filled < 0.6
 
 
 def test_duplicate_vertices_are_merged():

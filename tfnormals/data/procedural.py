@@ -6,6 +6,7 @@ from manifold3d import Manifold
 from ..errors import DataError
 from . import procedural_bodies as bodies
 from . import procedural_frames as frames
+from . import procedural_rooms as rooms
 from . import procedural_solids as solids
 from . import procedural_thin as thin
 from .procedural_parts import Maker, ball, log_uniform, placed, rotation, union
@@ -60,16 +61,18 @@ FAMILIES: dict[str, tuple[Maker, ...]] = {
     ),
     "organic": (bodies.blob, bodies.blob, bodies.bent_blob, bodies.cluster, bodies.creature),
     "profile": (solids.lathe_part, solids.extrusion),
+    "rooms": (rooms.room, rooms.flat, rooms.dolls_house, rooms.house, rooms.hall),
 }
 # plain solids are learnt quickly; thin, branching and separate ones need more practice
 WEIGHTS = {
-    "machined": 0.18,
-    "thin": 0.24,
-    "sweep": 0.12,
-    "lattice": 0.12,
-    "scene": 0.13,
-    "organic": 0.12,
-    "profile": 0.09,
+    "machined": 0.16,
+    "thin": 0.22,
+    "sweep": 0.11,
+    "lattice": 0.11,
+    "scene": 0.12,
+    "organic": 0.10,
+    "profile": 0.08,
+    "rooms": 0.10,
 }
 COMBINED_SHARE = 0.08  # surfaces put together from two families
 STRETCHED_SHARE = 0.25  # surfaces stretched along the axes

@@ -103,11 +103,13 @@ def pipe(rng: np.random.Generator) -> Manifold:
 
 
 def corrugated(rng: np.random.Generator) -> Manifold:
-    """A pleated, waved, rolled or freely curved sheet, 0.8-4 % as thick as wide."""
-    t, kind = np.linspace(-0.5, 0.5, 240), int(rng.integers(4))
-    waves, high = int(rng.integers(2, 14)), log_uniform(rng, 0.02, 0.12)
+    """A pleated, waved, rolled or freely curved sheet, 0.7-4 % as thick as wide."""
+    t, kind = np.linspace(-0.5, 0.5, 480), int(rng.integers(4))
+    waves, high = int(rng.integers(2, 21)), log_uniform(rng, 0.02, 0.12)
     phase = 2 * np.pi * (waves * t + rng.uniform())
-    thickness = log_uniform(rng, 0.008, 0.04)
+    thickness = log_uniform(rng, 0.007, 0.04)
+    if kind <= 1:
+        thickness = min(thickness, 0.2 / waves)  # folds stay apart
     if kind == 0:  # sine
         line = np.column_stack([t, high * np.sin(phase)])
     elif kind == 1:  # zigzag or trapezoid sheet
