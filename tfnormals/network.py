@@ -41,7 +41,10 @@ class NetworkConfig:
         Raises:
             TypeError: If a size is unknown.
         """
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()})
+        tuples: dict[str, Any] = {
+            name: tuple(size) if isinstance(size, list) else size for name, size in sizes.items()
+        }
+        return cls(**tuples)
 
 
 class LevelTensors(NamedTuple):
