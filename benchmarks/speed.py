@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tfnormals.baseline import Open3dNormals
+from tfnormals.cli.memory import keep_freed_memory
 from tfnormals.estimation import estimate
 from tfnormals.graph import build_graph
 from tfnormals.network import level_tensors
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="shipped name or path")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
+    keep_freed_memory()  # as the command does
     points = bumpy_torus(args.points)
     network = load_model(args.model)
     levels = level_tensors(build_graph(points).levels)

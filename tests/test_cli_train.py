@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 from helpers import run_cli, torus
 from rich.console import Console  # noqa: TID251
@@ -152,6 +153,30 @@ def test_a_run_that_diverged_is_a_failure(no_picture, run, monkeypatch, capsys):
     assert "learned nothing finite; lower --learning-rate" in capsys.readouterr().err
 
 
+def test_a_run_may_start_from_a_model(no_picture, run, tmp_path, monkeypatch):
+    assert run_cli(*NEW, "--out", run) == 0
+    second = tmp_path / "second"
+    more = ("--batch-points", 300, "--learning-rate", 0, "--steps", 1)
+    monkeypatch.chdir(tmp_path)
+
+    assert run_cli("train", "--start", run.name, *more, "--out", second) == 0
+    monkeypatch.chdir("/")
+    assert run_cli("train", "--resume", second, "--steps", 2) == 0
+
+    first, started = load_model(run), load_model(second)
+    assert started.config == first.config
+    for name, weight in first.state_dict().items():
+        assert torch.equal(started.state_dict()[name], weight), name
+    assert steps_in(second) == [1, 2]
+
+
+def test_starting_from_an_unknown_model_makes_no_run(run, capsys):
+    assert run_cli("train", "--start", "outward-v99", "--out", run) == 1
+
+    assert "unknown model 'outward-v99'" in capsys.readouterr().err
+    assert not run.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -160,6 +185,8 @@ def test_a_run_that_diverged_is_a_failure(no_picture, run, monkeypatch, capsys):
         (["--out", "a", "--steps", 5, "--minutes", 5], "a run has --steps or --minutes"),
         (["--resume", "a", "--seed", 0], "a run keeps what it started with"),
         (["--resume", "a", "--data", "b"], "a run keeps what it started with"),
+        (["--resume", "a", "--start", "b"], "a run keeps what it started with"),
+        (["--out", "a", "--start", "b", "--size", "small"], "a model has a size already"),
         (["--out", "a", "--steps", 0], "--steps"),
         (["--out", "a", "--size", "huge"], "huge"),
         (["--out", "a", "--device", "gpu"], "no device 'gpu' here"),

@@ -20,7 +20,7 @@ from .data.sources import Source
 from .errors import ModelError
 from .metrics import mean_metrics, normal_metrics
 from .network import LevelTensors, NetworkConfig, TensorFramesPointNet
-from .pretrained import RUN_MODEL, save_model, save_tensors
+from .pretrained import RUN_MODEL, load_model, save_model, save_tensors
 from .tensorframes import Neighborhoods
 from .voting import Directions
 
@@ -29,7 +29,7 @@ METRICS = "metrics.jsonl"
 WARMUP_STEPS = 200
 CLIP_NORM = 1.0
 EMA_DECAY = 0.999
-SIDE_WEIGHT = 0.4
+SIDE_WEIGHT = 1.0
 ERROR_WEIGHT = 0.2
 BEFORE_WEIGHT = 0.3
 VALIDATION_CLOUDS = 20
@@ -49,6 +49,8 @@ class TrainingConfig:
     weight_decay: float = 1e-4
     seed: int = 0
     validate_every: int = 500
+    start: str | None = None
+    """Model whose weights the run starts from; ``network`` describes it."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
 
@@ -86,6 +88,8 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = TensorFramesPointNet(config.network)
+        if config.start is not None and not (run / STATE).exists():
+            self.network.load_state_dict(load_model(config.start).state_dict())
         self.average = deepcopy(self.network)
         self.network.to(device)
         self.average.to(device).requires_grad_(requires_grad=False)

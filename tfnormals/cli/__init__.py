@@ -10,6 +10,7 @@ from ..errors import TfnormalsError
 from .check import check_equivariance
 from .console import say_error
 from .evaluate import evaluate_models
+from .memory import keep_freed_memory
 from .predict import predict_clouds
 from .train import train_network
 
@@ -33,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     Args:
         argv: What follows the program's name; by default that of the process.
     """
+    keep_freed_memory()
     try:
         app(argv, prog_name="tfnormals")
     except TfnormalsError as error:

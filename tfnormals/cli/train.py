@@ -74,6 +74,13 @@ def train_network(
         Size | None,
         typer.Option(show_default="base", help="Of the network; small has half the channels."),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Weights to start from: a shipped model, a model file or the folder of a run.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, show_default="0", help="Chooses all random numbers."),
@@ -91,11 +98,14 @@ def train_network(
     if steps and minutes:
         raise typer.BadParameter("a run has --steps or --minutes", param_hint="--minutes")
     kept = {"--data": data, "--batch-points": batch_points, "--learning-rate": learning_rate}
-    for name, value in {**kept, "--size": size, "--seed": seed}.items():
+    for name, value in {**kept, "--size": size, "--start": start, "--seed": seed}.items():
         if resume and value not in (None, []):
             raise typer.BadParameter("a run keeps what it started with", param_hint=name)
+    if start and size:
+        raise typer.BadParameter("a model has a size already", param_hint="--size")
     if out:
         _check_new(out)
+    from ..pretrained import load_model
     from ..runs import load_settings
     from ..training import TrainingConfig
 
@@ -107,7 +117,8 @@ def train_network(
             batch_points=batch_points or default.batch_points,
             learning_rate=default.learning_rate if learning_rate is None else learning_rate,
             seed=seed or default.seed,
-            network=_network(size or "base"),
+            start=start and _lasting(start),
+            network=load_model(start).config if start else _network(size or "base"),
         )
     if steps:
         config = replace(config, steps=steps, minutes=None)
@@ -132,6 +143,13 @@ def _network(size: Size) -> "NetworkConfig":
         for widths in (base.scalars, base.vectors, base.hidden)
     )
     return replace(base, scalars=scalars, vectors=vectors, hidden=hidden)
+
+
+def _lasting(model: str) -> str:
+    """The name or absolute path of a model, so that a run can be resumed from anywhere."""
+    from ..pretrained import model_names
+
+    return model if model in model_names() else str(Path(model).resolve())
 
 
 def _train(run: Path, config: "TrainingConfig", data: Sequence[Path], device: str) -> None:
