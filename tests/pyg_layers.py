@@ -25,8 +25,8 @@ it is another one if vectors are declared to be scalars. Attention, several head
 that turn, positions, self-loops, degrees and several rounds of messages are included.
 
 The routes are those of `tfnormals/tensorframes/convert.py`. A layer on the route `pairs` also
-takes different senders and receivers. On the route `propagate` a layer sees the copies among its
-nodes: a batch normalisation of nodes, in training, takes its mean over them, too.
+takes different senders and receivers. On the route `propagate` what looks at all nodes at once
+sees their copies, too: a norm over the graph, or a batch norm of nodes in training.
 
 Of the other modules there, `AntiSymmetricConv` works as it is, and `DirGNNConv` where edges go
 both ways. `HeteroConv` and `GPSConv` work with layers that are converted before; attention in

@@ -11,7 +11,8 @@ from an edge to its copy:
 - ``pairs``: a layer that tells senders from receivers is given both, and edges from the copies.
 - ``propagate``: other layers of PyG are given the true edges, since they may count degrees or add
   loops, and edges are redirected to the copies where a layer sends along them. What a round of
-  messages yields is copied in turn, so that a layer may have several rounds.
+  messages yields is copied in turn, so that a layer may have several rounds. What looks at all
+  nodes at once, like a norm over the graph, sees the copies, too.
 - ``rows``: anything else that takes ``x`` and ``edge_index`` is given edges from the copies.
 """
 
