@@ -6,9 +6,11 @@ the orthogonal matrix ``D = B R^(x)n B.T``, a polynomial in R: no Euler angles, 
 """
 
 import math
+import re
 from collections.abc import Callable
-from functools import cache
 from itertools import combinations, combinations_with_replacement, product
+from operator import index
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Array = NDArray[np.float64]
+Builder = Callable[[int, int], Array]
 
 
 class OrderTwoParts(NamedTuple):
@@ -65,7 +68,7 @@ def traceless_basis(order: int, dimension: int, like: Tensor) -> Float[Tensor, "
         dimension: Of the space.
         like: Has the wanted type and device. The result is shared: do not change it.
     """
-    return _constant(_traceless_basis, order, dimension, like.dtype, like.device)
+    return _constant(_traceless_basis, order, dimension, like)
 
 
 def to_traceless(
@@ -100,33 +103,39 @@ def traceless_matrices(R: Float[Tensor, "*n d d"], highest: int) -> list[Tensor]
 
     Args:
         R: Orthogonal matrices.
-        highest: Order of the last matrix; the first is that of order 0.
+        highest: Order of the last matrix, at least 1; the first is that of order 1, R itself.
     """
-    matrices = [torch.ones_like(R[..., :1, :1])]
-    d = R.shape[-1]
-    for order in range(1, highest + 1):
+    matrices, d = [R], R.shape[-1]
+    for order in range(2, highest + 1):
         # D_n is linear in the products of D_(n-1) and R: one long matrix product for all nodes.
         # A chain of small ones needs fewer multiplications and takes three times as long.
-        products = (matrices[-1].flatten(-2)[..., :, None] * R.flatten(-2)[..., None, :]).flatten(
-            -2
-        )
-        weights = _constant(_recursion, order, d, R.dtype, R.device)
-        s = traceless_dim(order, d)
-        matrices.append((products @ weights).unflatten(-1, (s, s)))
+        pairs = matrices[-1].flatten(-2)[..., :, None] * R.flatten(-2)[..., None, :]
+        weights = _constant(_recursion, order, d, R)
+        turned = pairs.flatten(-2) @ weights.flatten(1)
+        matrices.append(turned.unflatten(-1, weights.shape[1:]))
     return matrices
 
 
+_KEPT = SimpleNamespace()
+"""Constant tensors. They are attributes since torch.compile sees those added while it traces."""
+
+
+def _constant(build: Builder, order: int, dimension: int, like: Tensor) -> Tensor:
+    """What build makes, in the type and on the device of a tensor."""
+    order, dimension = index(order), index(dimension)  # plain numbers also in torch.compile
+    return getattr(_KEPT, _name_of_kept(build, order, dimension, like.dtype, like.device))
+
+
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-@cache
-def _constant(
-    build: Callable[[int, int], Array],
-    order: int,
-    dimension: int,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> Tensor:
-    with torch.inference_mode(mode=False):  # what is kept must be fit for autograd later
-        return torch.as_tensor(build(order, dimension), dtype=dtype, device=device)
+def _name_of_kept(
+    build: Builder, order: int, dimension: int, dtype: torch.dtype, device: torch.device
+) -> str:
+    name = re.sub(r"\W", "_", f"{build.__name__} {order} {dimension} {dtype} {device}")
+    if not hasattr(_KEPT, name):
+        with torch.inference_mode(mode=False):  # what is kept must be fit for autograd later
+            constant = torch.as_tensor(build(order, dimension), dtype=dtype, device=device)
+        setattr(_KEPT, name, constant)
+    return name
 
 
 def _traceless_basis(order: int, d: int) -> Array:
@@ -137,7 +146,7 @@ def _traceless_basis(order: int, d: int) -> Array:
     """
     monomials = list(combinations_with_replacement(range(d), order))
     row = {monomial: i for i, monomial in enumerate(monomials)}
-    rows = [row[tuple(sorted(index))] for index in product(range(d), repeat=order)]
+    rows = [row[tuple(sorted(indices))] for indices in product(range(d), repeat=order)]
     count = np.bincount(rows)  # of components that are equal by symmetry
     kept = [row[monomial] for monomial in monomials if monomial.count(d - 1) <= 1]
     factors = list(combinations_with_replacement(range(d), order - 2)) if order > 1 else []
@@ -151,7 +160,7 @@ def _traceless_basis(order: int, d: int) -> Array:
 
 
 def _recursion(order: int, d: int) -> Array:
-    """Weights (s' s' d d, s s) that make the products of D_(n-1) and R into D_n.
+    """Weights (s' s' d d, s, s) that make the products of D_(n-1) and R into D_n.
 
     The first n - 1 indices of a symmetric traceless tensor are symmetric and traceless, so
     ``B_n = C (B_(n-1) (x) 1)`` and ``D_n = C (D_(n-1) (x) R) C.T``.
@@ -159,12 +168,12 @@ def _recursion(order: int, d: int) -> Array:
     basis = _traceless_basis(order, d).reshape(-1, d ** (order - 1), d)
     C = np.einsum("sci,ac->sai", basis, _traceless_basis(order - 1, d))
     weights = np.einsum("sai,tbj->abijst", C, C)
-    return weights.reshape((C.shape[1] * d) ** 2, C.shape[0] ** 2)
+    return weights.reshape((C.shape[1] * d) ** 2, *weights.shape[4:])
 
 
 def _part_bases(like: Tensor, dimension: int) -> list[Tensor]:
     return [
-        _constant(build, 2, dimension, like.dtype, like.device)
+        _constant(build, 2, dimension, like)
         for build in (_trace_basis, _plane_basis, _traceless_basis)
     ]
 

@@ -114,18 +114,15 @@ class Reps:
             return self._transformed(x.to(dtype), R.to(dtype))
 
     def _transformed(self, x: Tensor, R: Tensor) -> Tensor:
-        filled = [
-            (block, columns)
-            for block, columns in zip(self.blocks, self.slices, strict=True)
-            if columns.start < columns.stop
-        ]
-        highest = max((block.order for block, _ in filled if block.traceless), default=0)
-        matrices = traceless_matrices(R, highest)
+        pairs = zip(self.blocks, self.slices, strict=True)
+        filled = [(block, columns) for block, columns in pairs if columns.start < columns.stop]
+        traceless = [block.order for block, _ in filled if block.traceless]
+        matrices = traceless_matrices(R, max([1, *traceless]))
         det = torch.linalg.det(R)[..., None] if any(block.pseudo for block, _ in filled) else R
         parts = []
         for block, columns in filled:
-            if block.traceless and block.order > 1:
-                part = turned_tensors(x[..., columns], matrices[block.order], 1)
+            if block.traceless and block.order > 0:
+                part = turned_tensors(x[..., columns], matrices[block.order - 1], 1)
             else:
                 part = turned_tensors(x[..., columns], R, block.order)
             parts.append(part * det if block.pseudo else part)
