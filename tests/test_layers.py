@@ -191,14 +191,46 @@ def test_arguments_are_not_changed():
         assert torch.equal(one, other)
 
 
+def single_precision():
+    sent, near = features(), receivers()
+    single = Neighborhoods(near.frames.float(), near.neighbors, *(p.float() for p in near[2:]))
+    return Features(*(part.float() for part in sent)), single
+
+
 def test_float32_follows_float64():
     exact = layer_to()(features(), receivers())
-    sent = Features(*(part.float() for part in features()))
-    near = receivers()
-    single = Neighborhoods(near.frames.float(), near.neighbors, *(p.float() for p in near[2:]))
 
-    found = layer_to().float()(sent, single)
+    found = layer_to().float()(*single_precision())
 
     assert found.scalars.dtype is found.vectors.dtype is torch.float32
     torch.testing.assert_close(found.scalars.double(), exact.scalars, rtol=0, atol=1e-5)
     torch.testing.assert_close(found.vectors.double(), exact.vectors, rtol=0, atol=1e-5)
+
+
+@each_width
+def test_the_frame_algebra_stays_float32_under_autocast(outputs):
+    layer = layer_to(outputs).float()
+    full = layer(*single_precision())
+
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(*single_precision())
+    found.vectors.sum().backward()
+
+    assert found.scalars.dtype is found.vectors.dtype is torch.float32
+    for half, whole in zip(found, full, strict=True):
+        assert 0 < (half - whole).abs().max() < 0.02 * whole.abs().max()
+    assert all(torch.isfinite(p.grad).all() for p in layer.parameters() if p.grad is not None)
+
+
+@each_width
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler
+def test_a_layer_compiles_without_graph_breaks(outputs):
+    layer = layer_to(outputs)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+
+    found, expected = compiled(features(), receivers()), layer(features(), receivers())
+    found.vectors.sum().backward()
+
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=ROUNDING)
+    assert layer.edge.weight.grad.abs().sum() > 0

@@ -106,7 +106,8 @@ class EdgeLayer(nn.Module):
         arriving = features.vectors.flatten(0, 1).index_select(1, rows).view(3, v, k, m)
         local = turned(arriving, frames)
         known = torch.cat([edges.reshape(EDGE_FEATURES, -1), local.view(3 * v, k * m)])
-        message = sent.index_select(0, rows).addmm_(known.T, self._edge_weight()).view(k, m, -1)
+        known, weight = known.to(sent), self._edge_weight().to(sent)  # bfloat16 under autocast
+        message = sent.index_select(0, rows).addmm_(known.T, weight).view(k, m, -1)
         half = message.shape[2] // 2
         largest = _Largest.apply(message)[:, :half]  # a slice is reduced ten times slower
         pooled = torch.cat([largest, message.split(half, 2)[1].relu().mean(0)], 1)
