@@ -1,16 +1,16 @@
 import copy
 import json
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import run_cli, torus
+from matplotlib.image import imread
 
 import tfnormals
-from tfnormals.equivariance import Row
+from tfnormals.clouds import read_cloud
+from tfnormals.equivariance import KINDS
 from tfnormals.network import TensorFramesPointNet
-
-TRANSFORMS = {"rotation", "reflection", "translation", "permutation", "all"}
 
 
 class Slanted(TensorFramesPointNet):
@@ -37,13 +37,13 @@ def slanted(small_network, monkeypatch):
     monkeypatch.setattr("tfnormals.pretrained.load_model", lambda _: network)
 
 
-@pytest.fixture
-def rows(monkeypatch):
-    """What the next check finds: one good row in each precision, to be changed by a test."""
-    row = Row("ring", "rotation", "float64", 2e-9, 1e-9, 3e-10, 4e-12, 0, 0, 1e-6, passed=True)
-    found = [row, replace(row, transform="all", dtype="float32", tolerance_deg=1e-3)]
-    monkeypatch.setattr("tfnormals.equivariance.check", lambda *_: found)
-    return found
+def convict(name):
+    """What --model is given for an estimator of convicts.py, which pytest can import."""
+    return f"convicts:{name}"
+
+
+def records(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def test_a_sound_network_passes_every_transform(cloud, model, capsys):
@@ -52,38 +52,158 @@ def test_a_sound_network_passes_every_transform(cloud, model, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     found = [json.loads(line) for line in out.splitlines()]
-    assert {row["transform"] for row in found} > TRANSFORMS
+    assert [row["transform"] for row in found] == [*KINDS, *KINDS]
+    assert {row["check"] for row in found} == {"transform"}
     assert all(row["passed"] for row in found)
     assert (found[0]["cloud"], found[0]["model"]) == (str(cloud), str(model))
     assert found[0]["version"] == tfnormals.__version__
 
 
-def test_the_table_tells_what_was_measured(rows, model, capsys):
-    assert run_cli("check-equivariance", "--model", model) == 0
+def test_the_table_has_a_line_for_each_cloud_and_precision(cloud, model, capsys):
+    assert run_cli("check-equivariance", cloud, "--model", model) == 0
 
-    units, labels, _, first, second = capsys.readouterr().out.splitlines()
-    assert units.split()[:4] == ["worst", "99", "%", "median"]
-    assert labels.split()[:4] == ["cloud", "transform", "dtype", "deg"]
-    told = ["2.0e-09", "1.0e-09", "3.0e-10", "worst", "1e-06", "4.0e-12", "0", "0", "ok"]
-    assert first.split() == ["ring", "rotation", "float64", *told]
-    assert "median 1e-03" in second
-
-
-def test_an_ambiguous_row_says_so(rows, model, capsys):
-    rows[0] = replace(rows[0], ambiguous=1200, worst_deg=90.0)
-
-    assert run_cli("check-equivariance", "--model", model) == 0
-    assert capsys.readouterr().out.splitlines()[3].split()[-3:] == ["1,200", "0", "ambiguous"]
+    *_, labels, _, exact, rounded = capsys.readouterr().out.splitlines()
+    assert labels.split()[:4] == ["cloud", "dtype", "angle", "repetition"]
+    assert exact.split()[:6] == [str(cloud), "float64", "worst", "<=", "1e-06", "deg"]
+    assert rounded.split()[1:6] == ["float32", "median", "<=", "1e-03", "deg"]
+    assert exact.split()[-1] == "ok"
+    assert len(exact.split()) == 6 + len(KINDS) + 2
 
 
-def test_a_row_above_tolerance_fails(rows, model, capsys):
-    rows[1] = replace(rows[1], passed=False)
-
-    assert run_cli("check-equivariance", "--model", model) == 1
+def test_failures_are_marked_and_summed_up(cloud, capsys):
+    assert run_cli("check-equivariance", cloud, "--model", convict("pseudovector")) == 1
 
     out, err = capsys.readouterr()
-    assert out.splitlines()[4].split()[-1] == "FAILED"
-    assert err == f"tfnormals: {model}: 1 of 2 transforms above tolerance\n"
+    line = out.splitlines()[-1]
+    assert line.count(" !") == 2
+    assert line.endswith("FAILED")
+    assert err.startswith(
+        "tfnormals: convicts:pseudovector: 2 of 8 checks failed; worst transform"
+    )
+    assert "180 degrees at worst, 100.0% of points above 1e-06" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("outward", "ok"),
+        ("Made", "ok"),
+        ("in_place", "FAILED: changes its input"),
+        ("unsteady", "FAILED: not the same twice"),
+    ],
+)
+def test_the_verdict_on_a_function(name, verdict, cloud, capsys):
+    code = run_cli("check-equivariance", cloud, "--model", convict(name))
+
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"  {verdict}")
+    assert code == (verdict != "ok")
+
+
+def test_unoriented_normals_are_compared_up_to_sign(cloud, capsys):
+    arguments = ("check-equivariance", cloud, "--model", convict("lines"))
+
+    assert run_cli(*arguments) == 1
+    assert run_cli(*arguments, "--unoriented") == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("ok, up to sign")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nowhere:f", "cannot import 'nowhere' (No module named 'nowhere'); give MODULE:CALLABLE"),
+        ("convicts:nothing", "module 'convicts' has no attribute 'nothing'; give MODULE:CALLABLE"),
+        ("convicts:NUMBER", "convicts:NUMBER is int, not callable"),
+        ("convicts:Needy", "convicts:Needy is a class that needs arguments"),
+        ("convicts:two_columns", "returned shape (120, 2) where (120, 3) was expected"),
+    ],
+)
+def test_what_is_no_estimator_is_explained(name, reason, cloud, capsys):
+    assert run_cli("check-equivariance", cloud, "--model", name) == 1
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert reason in err
+
+
+def test_a_module_of_this_folder_is_found(cloud, tmp_path, monkeypatch):
+    (tmp_path / "my_own_estimator.py").write_text("f = lambda points: points - points.mean(0)\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert run_cli("check-equivariance", cloud, "--model", "my_own_estimator:f") == 0
+
+
+def test_a_refused_cloud_is_named_and_the_others_are_checked(capsys):
+    assert run_cli("check-equivariance", "--model", convict("planes_refused")) == 1
+
+    out, err = capsys.readouterr()
+    assert err.splitlines()[:2] == ["tfnormals: plane: flat", "tfnormals: grid: flat"]
+    assert {"torus", "two"} <= {line.split()[0] for line in out.splitlines() if line}
+
+
+def test_everything_is_checked_told_and_drawn(cloud, capsys, tmp_path):
+    ply, png = tmp_path / "worst.ply", tmp_path / "found.png"
+    extra = ("--lie", "--continuity", "--json", "--points", ply, "--picture", png)
+
+    assert run_cli("check-equivariance", cloud, "--model", convict("twice_turned"), *extra) == 1
+
+    kinds = [row["check"] for row in records(capsys)]
+    assert kinds == 8 * ["transform"] + 2 * ["continuity"] + 3 * ["lie"]
+    assert len(read_cloud(ply).points) == 120
+    assert imread(png).shape[1] > 1000
+
+
+def test_tables_of_everything(cloud, slanted, capsys, monkeypatch):
+    from tfnormals import local_equivariance
+
+    monkeypatch.setattr(
+        local_equivariance,
+        "layer_rows",
+        lambda *_: [local_equivariance.LayerRow("ring", "up 0", 1e-3, 1e-4, passed=False)],
+    )
+
+    assert run_cli("check-equivariance", cloud, "--lie", "--continuity", "--layerwise") == 1
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["up", "0", "1.0e-03", "!", "1.0e-04", "ERRS"] in lines
+    assert [line[1] for line in lines if line[-1:] == ["SMOOTH"]] == ["rotation"]
+    assert [line[1:4] for line in lines if "points" in line[2:3]] == [["all", "points", "1e-07"]]
+
+
+def test_layers_of_a_function_are_unknown(cloud, capsys):
+    name = convict("outward")
+
+    assert run_cli("check-equivariance", cloud, "--model", name, "--layerwise") == 2
+    assert "convicts:outward is no network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "code", "reason"),
+    [
+        ("--points", "worst.xyz", 2, "does not end in .ply"),
+        ("--picture", "found.jpg", 2, "does not end in .png"),
+        ("--points", "no/worst.ply", 1, "no folder no"),
+        ("--picture", "there.png", 1, "there.png: exists already; --overwrite replaces it"),
+    ],
+)
+def test_files_that_could_not_be_written_are_refused_at_once(
+    option, name, code, reason, cloud, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("there.png").touch()
+
+    assert run_cli("check-equivariance", cloud, "--model", "nowhere:f", option, name) == code
+
+    err = capsys.readouterr().err
+    assert reason in " ".join(err.split())
+
+
+def test_overwrite_replaces_a_picture(cloud, tmp_path):
+    path = tmp_path / "there.png"
+    path.touch()
+    arguments = ("--model", convict("outward"), "--picture", path, "--overwrite")
+
+    assert run_cli("check-equivariance", cloud, *arguments) == 0
+    assert path.stat().st_size > 0
 
 
 def test_a_broken_network_fails(cloud, slanted, capsys):
@@ -98,7 +218,7 @@ def test_a_broken_network_fails(cloud, slanted, capsys):
 def test_without_a_cloud_the_built_in_set_is_used(model, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "tfnormals.equivariance.check", lambda _, clouds, __: seen.extend(clouds) or []
+        "tfnormals.equivariance.check", lambda _, name, *__: seen.append(name) or []
     )
 
     assert run_cli("check-equivariance", "--model", model) == 0

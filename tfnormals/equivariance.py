@@ -1,34 +1,42 @@
-"""Does a network follow rotations, reflections, translations, scales and reorderings exactly?
+"""Does an estimator follow rotations, reflections, translations, scales and reorderings exactly?
 
-Finite transforms of whole clouds, end to end through ``estimation.estimate``, on clouds that
-include the degenerate ones: a local derivative certifies networks that jump (DESIGN.md, trap 3).
+Finite transforms of whole clouds, end to end, on clouds that include the degenerate ones: a local
+derivative certifies networks that jump (DESIGN.md, trap 3).
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from .estimation import Estimate, estimate
+from .errors import CloudError
+from .estimators import Estimator, Found
 from .geometry import Array
 from .metrics import angle_deg
-from .network import TensorFramesPointNet
 
 WORST_DEG = 1e-6
 """Largest angle allowed at any point in float64."""
 MEDIAN_DEG = 1e-3
-"""Largest median angle allowed in float32."""
+"""Largest median angle allowed in lower precision."""
 CONFIDENCE = 1e-6
 """Largest change of confidence allowed at any point in float64."""
 FAR = 1e6
 """Length of the translations, in sizes of the cloud."""
 
-DTYPES = (torch.float64, torch.float32)
+KINDS = (
+    "repetition",
+    "rotation",
+    "reflection",
+    "translation",
+    "scale 1e-3",
+    "scale 1e3",
+    "permutation",
+    "all",
+)
+"""The transforms, in the order in which they are tried; the first is none at all."""
 
 
 @dataclass(frozen=True)
@@ -38,24 +46,27 @@ class Row:
     Angles are between the normals of the moved cloud and the moved normals of the cloud. They are
     measured at every point; what is declared decides how they are judged. In float64 the worst
     angle must not exceed the tolerance and no confidence may change by more than ``CONFIDENCE``;
-    in float32 the median angle must not exceed it.
+    in lower precision the median angle must not exceed it.
 
     Attributes:
         cloud: Name of the cloud.
         transform: Name of the transform.
-        dtype: ``float64`` or ``float32``, the arithmetic of the network.
+        dtype: Such as ``float64``, the arithmetic of the answer.
         worst_deg: Largest angle.
         p99_deg: 99th percentile of the angles.
         median_deg: Median of the angles.
+        share_above: Share (0 to 1) of points with an angle above the tolerance.
         confidence_worst: Largest absolute change of the confidence.
         ambiguous: Points declared ambiguous: all of them where both answers find the cloud
             symmetric, so that it looks alike from several sides, else none. Such a row passes
             unless an answer is not finite.
         sign_free: Points compared up to sign: all of them where both answers find the cloud
-            planar and declare its sides unknown, else none. Elsewhere a sign must follow the
-            transform even where the confidence is low: being unsure is no licence to be random.
-        tolerance_deg: ``WORST_DEG`` in float64, ``MEDIAN_DEG`` in float32.
-        passed: Whether the answer followed the transform.
+            planar and declare its sides unknown, or signs are not asked for, else none. Elsewhere
+            a sign must follow the transform even where the confidence is low: being unsure is no
+            licence to be random.
+        input_kept: Whether the caller's points were left as they were.
+        tolerance_deg: ``WORST_DEG`` in float64, else ``MEDIAN_DEG``.
+        passed: Whether the answer followed the transform and the points were kept.
     """
 
     cloud: str
@@ -64,11 +75,30 @@ class Row:
     worst_deg: float
     p99_deg: float
     median_deg: float
+    share_above: float
     confidence_worst: float
     ambiguous: int
     sign_free: int
+    input_kept: bool
     tolerance_deg: float
     passed: bool
+
+    @property
+    def judged_deg(self) -> float:
+        """The angle that must not exceed the tolerance."""
+        return self.worst_deg if self.dtype == "float64" else self.median_deg
+
+
+class Measured(NamedTuple):
+    """A row and the points behind it."""
+
+    row: Row
+    points: Array
+    """(n, 3) the finite points of the cloud, where they stand."""
+    still: Found
+    """The answer for them."""
+    error_deg: Array
+    """(n,) how far the normal of each moved point is from its moved normal."""
 
 
 class Transform(NamedTuple):
@@ -101,7 +131,7 @@ class Transform(NamedTuple):
 
 
 def transforms(points: Array, generator: np.random.Generator) -> dict[str, Transform]:
-    """Random transforms of each kind, and one of all kinds together.
+    """Random transforms of each kind of ``KINDS``, the last one of all kinds together.
 
     Args:
         points: The cloud (n, 3) that they are for: its size sets how far it is moved.
@@ -113,6 +143,7 @@ def transforms(points: Array, generator: np.random.Generator) -> dict[str, Trans
     shift = FAR * size * generator.choice([-1.0, 1.0], 3) * generator.uniform(0.5, 1, 3)
     order, shuffled = generator.permutation(len(points)), generator.permutation(len(points))
     return {
+        "repetition": Transform(identity, 1.0, stay, rows),
         "rotation": Transform(rotation, 1.0, stay, rows),
         "reflection": Transform(-other, 1.0, stay, rows),
         "translation": Transform(identity, 1.0, shift, rows),
@@ -124,80 +155,95 @@ def transforms(points: Array, generator: np.random.Generator) -> dict[str, Trans
 
 
 def check(
-    network: TensorFramesPointNet,
-    clouds: Mapping[str, Array],
-    on_progress: Callable[[int, int], None] | None = None,
-    seed: int = 0,
-) -> list[Row]:
-    """Every transform of every cloud, in float64 and float32, on the CPU.
+    estimators: Sequence[Estimator], cloud: str, points: Array, seed: int = 0
+) -> Iterator[Measured]:
+    """Every transform of a cloud with every estimator, ``KINDS`` for each.
 
     Args:
-        network: The network; copies of it are used.
-        clouds: Names and points (n, 3); points that are not finite are left out. A cloud is first
-            moved to the origin, for turning it far away would already round its digits.
-        on_progress: Called with the number of finished and of all rows.
+        estimators: Such as one network in several precisions.
+        cloud: Name of the cloud.
+        points: (n, 3); those that are not finite are left out. The cloud is first moved to the
+            origin, for turning it far away would already round its digits.
         seed: Chooses the transforms.
 
     Raises:
-        CloudError: If a cloud has no normals, see ``estimate``.
+        CloudError: If a cloud has no normals, see ``estimation.estimate``.
     """
-    generator = np.random.default_rng(seed)
-    copies = [deepcopy(network).to("cpu", dtype) for dtype in DTYPES]
-    rows: list[Row] = []
-    for name, points in clouds.items():
-        used = points[np.isfinite(points).all(1)]
-        used = used - used.mean(0)
-        chosen = transforms(used, generator)
-        for row in _rows(copies, name, used, chosen):
-            rows.append(row)
-            if on_progress is not None:
-                on_progress(len(rows), len(clouds) * len(chosen) * len(DTYPES))
-    return rows
+    kept = points[np.isfinite(points).all(1)]
+    used = centred(points)
+    chosen = transforms(used, np.random.default_rng(seed))
+    for estimator in estimators:
+        still = estimator(used)
+        for kind, transform in chosen.items():
+            survived = transform.survived(used)
+            before = still if survived is used else estimator(survived)
+            after = estimator(transform.moved(used))
+            row, error = _compared(cloud, kind, transform, before, after)
+            yield Measured(row, kept, still, error[np.argsort(transform.order)])
 
 
-def _rows(
-    copies: list[TensorFramesPointNet], name: str, points: Array, chosen: dict[str, Transform]
-) -> Iterator[Row]:
-    for dtype, network in zip(DTYPES, copies, strict=True):
-        still = estimate(points, network, dtype=dtype)
-        for label, transform in chosen.items():
-            kept = transform.survived(points)
-            before = still if kept is points else estimate(kept, network, dtype=dtype)
-            after = estimate(transform.moved(points), network, dtype=dtype)
-            yield _compared(name, label, dtype, transform, before, after)
+def centred(points: Array) -> Array:
+    """The finite points (n, 3), with their mean at the origin.
+
+    Raises:
+        CloudError: If there are none.
+    """
+    used = points[np.isfinite(points).all(1)]
+    if len(used) == 0:
+        raise CloudError("no finite points; a surface is needed")
+    return used - used.mean(0)
+
+
+def worst_of(measured: Sequence[Measured]) -> Measured:
+    """The one to look at: of the failed ones, if any, that with the largest angle."""
+
+    def badness(one: Measured) -> tuple[bool, bool, float]:
+        return (
+            not one.row.passed,
+            not one.row.ambiguous,
+            float(np.nan_to_num(one.row.worst_deg, nan=np.inf)),
+        )
+
+    return max(measured, key=badness)
+
+
+def line_angle_deg(a: Array, b: Array, *, sign_free: bool) -> Array:
+    """Angles (n,) between the rows of a and b (n, 3); between lines if signs mean nothing."""
+    angle = angle_deg(a, b)
+    return np.minimum(angle, 180 - angle) if sign_free else angle
 
 
 def _compared(
-    name: str,
-    label: str,
-    dtype: torch.dtype,
-    transform: Transform,
-    before: Estimate,
-    after: Estimate,
-) -> Row:
+    cloud: str, kind: str, transform: Transform, before: Found, after: Found
+) -> tuple[Row, Array]:
+    """The row, and the angles (n,) of the moved cloud."""
     change = float(np.abs(before.confidence[transform.order] - after.confidence).max())
-    angle = angle_deg((before.normals @ transform.matrix.T)[transform.order], after.normals)
-    planar = before.planar and after.planar
-    angle = np.minimum(angle, 180 - angle) if planar else angle
+    expected = (before.normals @ transform.matrix.T)[transform.order]
+    sign_free = before.sign_free and after.sign_free
+    angle = line_angle_deg(expected, after.normals, sign_free=sign_free)
     worst, p99, median = (float(np.quantile(angle, share)) for share in (1, 0.99, 0.5))
     ambiguous = before.ambiguous and after.ambiguous
-    if dtype == torch.float64:
+    if before.dtype == "float64":
         tolerance, followed = WORST_DEG, worst <= WORST_DEG and change <= CONFIDENCE
     else:
         tolerance, followed = MEDIAN_DEG, median <= MEDIAN_DEG
-    return Row(
-        cloud=name,
-        transform=label,
-        dtype=str(dtype).removeprefix("torch."),
+    input_kept = before.input_kept and after.input_kept
+    row = Row(
+        cloud=cloud,
+        transform=kind,
+        dtype=before.dtype,
         worst_deg=worst,
         p99_deg=p99,
         median_deg=median,
+        share_above=float(np.mean(~(angle <= tolerance))),
         confidence_worst=change,
         ambiguous=len(angle) if ambiguous else 0,
-        sign_free=len(angle) if planar else 0,
+        sign_free=len(angle) if sign_free else 0,
+        input_kept=input_kept,
         tolerance_deg=tolerance,
-        passed=followed or (ambiguous and bool(np.isfinite(worst))),
+        passed=input_kept and (followed or (ambiguous and bool(np.isfinite(worst)))),
     )
+    return row, angle
 
 
 def builtin_clouds() -> dict[str, Array]:

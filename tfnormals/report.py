@@ -79,7 +79,7 @@ def training_curves(run: Path) -> Path:
         axes.set_xlabel("step")
         axes.set_xlim(0, 1.02 * rows[-1]["step"])
         axes.grid(alpha=0.25)
-    _save(figure, run / CURVES)
+    save_figure(figure, run / CURVES)
     return run / CURVES
 
 
@@ -119,7 +119,7 @@ def save_images(images: Sequence[Image], titles: Sequence[str], path: Path) -> N
         middle = (left + image.shape[1] / 2) / width
         figure.text(middle, height / (height + head), title, ha="center", va="bottom", size=15)
         left += image.shape[1]
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def cloud_image(
@@ -333,7 +333,12 @@ def _draw_validation(axes: Axes, rows: list[dict[str, float]]) -> None:
     axes.legend(handles=[*axes.lines, *shares.lines], loc="center right")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG.
+
+    Raises:
+        DataError: If the file cannot be written.
+    """
     try:
         FigureCanvasAgg(figure).print_png(path)
     except OSError as error:

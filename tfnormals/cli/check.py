@@ -1,31 +1,30 @@
-"""``tfnormals check-equivariance``: does a model follow rotations, reflections and the rest?"""
+"""``tfnormals check-equivariance``: do normals follow rotations, reflections and the rest?"""
 
-from dataclasses import asdict
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import typer
-from rich.table import Table
 
-from ..errors import CloudError
-from .console import new_table, print_table, progress_bar, say_error, write_json
-from .options import DEFAULT_MODEL, JsonOption, ModelOption
+from ..errors import CloudError, DataError, OutputExistsError
+from .check_tables import jump_table, layer_table, lie_table, transform_table
+from .console import print_table, progress_bar, say_error, write_json
+from .estimators import Subject, load_subject
+from .options import DEFAULT_MODEL, JsonOption
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ..equivariance import Row
+    from ..findings import Findings
     from ..geometry import Array
 
-NUMBERS = (
-    "worst\ndeg",
-    "99 %\ndeg",
-    "median\ndeg",
-    "allowed\ndeg",
-    "confidence\nchange",
-    "points\nambiguous",
-    "points\nwithout side",
-)
+T = TypeVar("T")
+
+
+class _Wanted(NamedTuple):
+    """What is checked besides the transforms."""
+
+    continuity: bool
+    lie: bool
+    layerwise: bool
 
 
 def check_equivariance(
@@ -35,32 +34,64 @@ def check_equivariance(
             metavar="CLOUD", readable=False, help="Cloud to check on; by default a built-in set."
         ),
     ] = None,
-    model: ModelOption = DEFAULT_MODEL,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="NAME|PATH|MODULE:CALLABLE",
+            help="Shipped model, model file, run folder, or a function of your own from points "
+            "(n, 3) to normals (n, 3), or to normals and confidence (n,).",
+        ),
+    ] = DEFAULT_MODEL,
+    unoriented: Annotated[
+        bool, typer.Option("--unoriented", help="Signs of the normals mean nothing.")
+    ] = False,
+    continuity: Annotated[
+        bool, typer.Option("--continuity", help="Also move points by almost nothing.")
+    ] = False,
+    lie: Annotated[
+        bool, typer.Option("--lie", help="Also the Lie derivative: smooth error or jump?")
+    ] = False,
+    layerwise: Annotated[
+        bool, typer.Option("--layerwise", help="Also that of each layer, on the worst cloud.")
+    ] = False,
+    points: Annotated[
+        Path | None,
+        typer.Option("--points", metavar="PLY", help="Cloud coloured by its worst errors."),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="PNG", help="Draw what was found.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files.")] = False,
     json_lines: JsonOption = False,
 ) -> None:
     """Measure how exactly normals follow.
 
-    The cloud is rotated, mirrored, moved, scaled and reordered at random, in float64 and float32.
-    The exit code is 1 if an angle is above its tolerance.
+    The cloud is rotated, mirrored, moved, scaled and reordered at random; networks are asked in
+    float64 and float32. The exit code is 1 if anything is above its tolerance.
     """
+    _check_targets(points, picture, overwrite=overwrite)
     clouds = _clouds(cloud)
-    from ..equivariance import check
-    from ..pretrained import load_model
+    subject = load_subject(model)
+    if layerwise and subject.network is None:
+        raise typer.BadParameter(f"{model} is no network; leave it out", param_hint="--layerwise")
+    if unoriented:
+        from ..estimators import unoriented as without_signs
 
-    network = load_model(model)
-    try:
-        with progress_bar("transforms") as on_progress:
-            rows = check(network, clouds, on_progress)
-    except CloudError as error:
-        raise CloudError(f"{cloud}: {error}" if cloud else str(error)) from error
-    if json_lines:
-        for row in rows:
-            write_json({**asdict(row), "model": model})
-    else:
-        print_table(_table(rows))
-    failed = sum(not row.passed for row in rows)
+        subject = subject._replace(estimators=[*map(without_signs, subject.estimators)])
+    found, refused = _examined(subject, clouds, _Wanted(continuity, lie, layerwise))
+    if found.measured:
+        _tell(found, model, json_lines=json_lines)
+        _keep(found, model, points, picture)
+    failed = found.verdicts.count(False)
     if failed:
-        say_error(f"{model}: {failed} of {len(rows)} transforms above tolerance")
+        row = found.worst.row
+        say_error(
+            f"{model}: {failed} of {len(found.verdicts)} checks failed; worst transform: "
+            f"{row.transform} of {row.cloud} in {row.dtype}, {row.worst_deg:.3g} degrees at "
+            f"worst, {row.share_above:.1%} of points above {row.tolerance_deg:.0e}"
+        )
+    if failed or refused:
         raise typer.Exit(1)
 
 
@@ -74,29 +105,78 @@ def _clouds(cloud: Path | None) -> dict[str, "Array"]:
     return {str(cloud): read_cloud(cloud).points}
 
 
-def _table(rows: "Sequence[Row]") -> Table:
-    table = new_table(("cloud", "transform", "dtype"), NUMBERS)
-    table.add_column()
-    for row in rows:
-        judged = "worst" if row.dtype == "float64" else "median"
-        table.add_row(
-            row.cloud,
-            row.transform,
-            row.dtype,
-            f"{row.worst_deg:.1e}",
-            f"{row.p99_deg:.1e}",
-            f"{row.median_deg:.1e}",
-            f"{judged} {row.tolerance_deg:.0e}",
-            f"{row.confidence_worst:.1e}",
-            f"{row.ambiguous:,}",
-            f"{row.sign_free:,}",
-            _verdict(row),
-            end_section=row.transform == rows[-1].transform,
-        )
-    return table
+def _check_targets(points: Path | None, picture: Path | None, *, overwrite: bool) -> None:
+    """Refuses, before long work, files that could not be written."""
+    for option, path, suffix in (("--points", points, ".ply"), ("--picture", picture, ".png")):
+        if path is None:
+            continue
+        if path.suffix.lower() != suffix:
+            raise typer.BadParameter(f"'{path}' does not end in {suffix}", param_hint=option)
+        if not path.parent.is_dir():
+            raise DataError(f"{path}: no folder {path.parent}; create it first")
+        if path.exists() and not overwrite:
+            raise OutputExistsError(f"{path}: exists already; --overwrite replaces it")
 
 
-def _verdict(row: "Row") -> str:
-    if not row.passed:
-        return "FAILED"
-    return "ambiguous" if row.ambiguous else "ok"
+def _examined(
+    subject: Subject, clouds: dict[str, "Array"], wanted: _Wanted
+) -> tuple["Findings", int]:
+    """What was found, and how many clouds were refused; those are told."""
+    from ..continuity import MOVED, jumps
+    from ..equivariance import KINDS, check
+    from ..findings import Findings
+    from ..local_equivariance import MOTIONS, layer_rows, lie_rows
+
+    found, refused, exact = Findings(), 0, subject.estimators[0]
+    rows = len(KINDS) * len(subject.estimators)
+    rows += len(MOVED) * wanted.continuity + len(MOTIONS) * wanted.lie
+    with progress_bar("checks") as on_progress:
+
+        def counted(rows_of: Iterable[T]) -> Iterable[T]:
+            for row in rows_of:
+                yield row
+                on_progress(len(found.verdicts), rows * len(clouds))
+
+        for seed, (name, points) in enumerate(clouds.items()):
+            try:
+                found.measured.extend(counted(check(subject.estimators, name, points, seed)))
+                if wanted.continuity:
+                    found.jumps.extend(counted(jumps(exact, name, points, seed)))
+                if wanted.lie:
+                    found.lie.extend(counted(lie_rows(exact, name, points)))
+            except (CloudError, DataError) as error:
+                refused += 1
+                say_error(f"{name}: {error}")
+        if wanted.layerwise and subject.network is not None and found.measured:
+            worst = found.worst
+            found.layers = layer_rows(subject.network, worst.row.cloud, worst.points)
+    return found, refused
+
+
+def _tell(found: "Findings", model: str, *, json_lines: bool) -> None:
+    if json_lines:
+        for record in found.records():
+            write_json({**record, "model": model})
+        return
+    from ..equivariance import KINDS
+    from ..local_equivariance import STEPS
+
+    print_table(transform_table([one.row for one in found.measured], KINDS))
+    if found.jumps:
+        print_table(jump_table(found.jumps))
+    if found.lie:
+        print_table(lie_table(found.lie, STEPS))
+    if found.layers:
+        print_table(layer_table(found.layers))
+
+
+def _keep(found: "Findings", model: str, points: Path | None, picture: Path | None) -> None:
+    if points is None and picture is None:
+        return
+    from ..clouds import write_cloud
+    from ..equivariance_report import draw_findings, error_cloud
+
+    if points is not None:
+        write_cloud(error_cloud(found.worst), points, overwrite=True)
+    if picture is not None:
+        draw_findings(found, picture, model)
