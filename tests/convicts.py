@@ -68,6 +68,16 @@ def tie_break(points):
     return points - points.mean(0) + 0.3 * (points[first] - points)
 
 
+def nearest(points):
+    """Follows every motion, but leans to the nearest points alone: a tie is a jump."""
+    away = points - points.mean(0)
+    away -= away.mean(0)
+    distances, rows = cKDTree(away).query(away, k=8)
+    tied = distances[:, 1:] < distances[:, 1:2] * (1 + 1e-9)
+    offsets = (away[rows[:, 1:]] - away[:, None]) * tied[:, :, None]
+    return away + 0.3 * offsets.sum(1) / tied.sum(1, keepdims=True)
+
+
 def unsteady(points):
     """Draws random numbers."""
     return outward(points) + 0.01 * np.random.default_rng().normal(size=points.shape)
@@ -82,6 +92,11 @@ def lines(points):
     """Sound but for the signs, which are those of a coordinate."""
     normals = outward(points)
     return normals * np.sign(normals[:, :1])
+
+
+def zeros(points):
+    """No direction at all."""
+    return 0 * points
 
 
 def two_columns(points):

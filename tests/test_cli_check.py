@@ -90,6 +90,7 @@ def test_failures_are_marked_and_summed_up(cloud, capsys):
         ("Made", "ok"),
         ("in_place", "FAILED: changes its input"),
         ("unsteady", "FAILED: not the same twice"),
+        ("zeros", "FAILED: not finite"),
     ],
 )
 def test_the_verdict_on_a_function(name, verdict, cloud, capsys):
@@ -97,6 +98,12 @@ def test_the_verdict_on_a_function(name, verdict, cloud, capsys):
 
     assert capsys.readouterr().out.splitlines()[-1].endswith(f"  {verdict}")
     assert code == (verdict != "ok")
+
+
+def test_what_is_not_finite_is_valid_json(cloud, capsys):
+    assert run_cli("check-equivariance", cloud, "--model", convict("zeros"), "--json") == 1
+
+    assert {(row["worst_deg"], row["share_above"]) for row in records(capsys)} == {(None, 1.0)}
 
 
 def test_unoriented_normals_are_compared_up_to_sign(cloud, capsys):
@@ -167,6 +174,17 @@ def test_tables_of_everything(cloud, slanted, capsys, monkeypatch):
     assert ["up", "0", "1.0e-03", "!", "1.0e-04", "ERRS"] in lines
     assert [line[1] for line in lines if line[-1:] == ["SMOOTH"]] == ["rotation"]
     assert [line[1:4] for line in lines if "points" in line[2:3]] == [["all", "points", "1e-07"]]
+
+
+def test_a_jump_alone_accuses_no_transform(tmp_path, capsys):
+    points = np.round(np.random.default_rng(0).uniform(0, 6, (150, 3)))
+    np.savetxt(tmp_path / "voxels.xyz", np.unique(points, axis=0))
+    arguments = ("check-equivariance", tmp_path / "voxels.xyz", "--continuity")
+
+    assert run_cli(*arguments, "--model", convict("nearest")) == 1
+
+    err = capsys.readouterr().err
+    assert err == "tfnormals: convicts:nearest: 2 of 10 checks failed\n"
 
 
 def test_layers_of_a_function_are_unknown(cloud, capsys):

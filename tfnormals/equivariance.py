@@ -195,14 +195,11 @@ def centred(points: Array) -> Array:
 
 
 def worst_of(measured: Sequence[Measured]) -> Measured:
-    """The one to look at: of the failed ones, if any, that with the largest angle."""
+    """The one to look at: of the failed ones, if any, the one farthest above its tolerance."""
 
     def badness(one: Measured) -> tuple[bool, bool, float]:
-        return (
-            not one.row.passed,
-            not one.row.ambiguous,
-            float(np.nan_to_num(one.row.worst_deg, nan=np.inf)),
-        )
+        excess = float(np.nan_to_num(one.row.judged_deg, nan=np.inf)) / one.row.tolerance_deg
+        return not one.row.passed, not one.row.ambiguous, excess
 
     return max(measured, key=badness)
 

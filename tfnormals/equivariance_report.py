@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 COLORS = colormaps["turbo"]
 SCALE = LogNorm(1e-9, 180, clip=True)
 """Degrees: dark blue is rounding of float64, red is the opposite side."""
+DARK = 0.45
+"""Mean of red, green and blue below which text is white."""
 DRAWN = 20_000
 """Points of a cloud that a picture shows; the worst of them."""
 TINY = 1e-34
@@ -90,7 +92,8 @@ def _draw_angles(axes: Axes, findings: Findings) -> None:
         at = clouds.index(cloud), kinds.index(kind)
         image[at] = _finite(np.array(angle))
         text = f"{angle:.0e}" if passed else f"{angle:.0e}\nFAILED"
-        axes.text(at[1], at[0], text, ha="center", va="center", size=7, color="white")
+        ink = "black" if np.mean(COLORS(SCALE(image[at]))[:3]) > DARK else "white"
+        axes.text(at[1], at[0], text, ha="center", va="center", size=7, color=ink)
     axes.imshow(image, cmap=COLORS, norm=SCALE, aspect="auto")
     axes.set_xticks(range(len(kinds)), [kind.replace(" ", "\n") for kind in kinds], size=8)
     axes.set_yticks(range(len(clouds)), clouds, size=8)
@@ -107,7 +110,7 @@ def _draw_worst(axes: Axes, worst: Measured) -> None:
     axes.set_axis_off()
     row = worst.row
     axes.set_title(
-        f"{row.transform} of {row.cloud}, {row.dtype}\n{row.worst_deg:.1e} degrees at worst, "
+        f"{row.cloud}, {row.transform}, {row.dtype}\n{row.worst_deg:.1e} degrees at worst, "
         f"{row.share_above:.1%} of points above {row.tolerance_deg:.0e}"
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from math import isnan
 
 from .continuity import JumpRow
 from .equivariance import Measured, worst_of
@@ -40,12 +41,20 @@ class Findings:
         ]
 
     def records(self) -> Iterator[dict[str, object]]:
-        """Every check as flat columns; the key ``check`` tells its kind."""
+        """Every check as flat columns; the key ``check`` tells its kind, NaN becomes None."""
         for one in self.measured:
-            yield {"check": "transform", **asdict(one.row)}
+            yield _record("transform", asdict(one.row))
         for jump in self.jumps:
-            yield {"check": "continuity", **asdict(jump)}
+            yield _record("continuity", asdict(jump))
         for row in self.lie:
-            yield {"check": "lie", **asdict(row)}
+            yield _record("lie", asdict(row))
         for layer in self.layers:
-            yield {"check": "layer", **asdict(layer)}
+            yield _record("layer", asdict(layer))
+
+
+def _record(check: str, columns: dict[str, object]) -> dict[str, object]:
+    known = {
+        name: None if isinstance(value, float) and isnan(value) else value
+        for name, value in columns.items()
+    }
+    return {"check": check, **known}

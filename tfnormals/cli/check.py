@@ -85,12 +85,7 @@ def check_equivariance(
         _keep(found, model, points, picture)
     failed = found.verdicts.count(False)
     if failed:
-        row = found.worst.row
-        say_error(
-            f"{model}: {failed} of {len(found.verdicts)} checks failed; worst transform: "
-            f"{row.transform} of {row.cloud} in {row.dtype}, {row.worst_deg:.3g} degrees at "
-            f"worst, {row.share_above:.1%} of points above {row.tolerance_deg:.0e}"
-        )
+        say_error(f"{model}: {failed} of {len(found.verdicts)} checks failed{_worst(found)}")
     if failed or refused:
         raise typer.Exit(1)
 
@@ -168,6 +163,17 @@ def _tell(found: "Findings", model: str, *, json_lines: bool) -> None:
         print_table(lie_table(found.lie, STEPS))
     if found.layers:
         print_table(layer_table(found.layers))
+
+
+def _worst(found: "Findings") -> str:
+    """What there is to say about the worst transform, if one failed."""
+    row = found.worst.row
+    if row.passed:
+        return ""
+    return (
+        f"; worst transform: {row.transform} of {row.cloud} in {row.dtype}, {row.worst_deg:.3g} "
+        f"degrees at worst, {row.share_above:.1%} of points above {row.tolerance_deg:.0e}"
+    )
 
 
 def _keep(found: "Findings", model: str, points: Path | None, picture: Path | None) -> None:

@@ -1,6 +1,7 @@
 """The tables of ``check-equivariance``: a line for each cloud, failures marked."""
 
 from collections.abc import Sequence
+from math import isnan
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -87,6 +88,8 @@ def _marked(value: float, *, passed: bool) -> str:
 def _verdict(line: "Sequence[Row]") -> str:
     if not all(row.input_kept for row in line):
         return "FAILED: changes its input"
+    if any(isnan(row.worst_deg) for row in line):
+        return "FAILED: not finite"
     if not line[0].passed:
         return "FAILED: not the same twice"
     if not all(row.passed for row in line):
