@@ -90,8 +90,7 @@ def _network(
             f"{path}: model format {version} is newer than this version; upgrade tfnormals"
         )
     try:
-        # the first models had no votes and did not say so
-        config = NetworkConfig.from_json({"votes": 0} | header["config"])
+        config = NetworkConfig.from_json(header["config"])
         with torch.device("meta"):  # draws no random weights
             network = TensorFramesPointNet(config)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
