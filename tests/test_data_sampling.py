@@ -286,9 +286,9 @@ def test_training_samples_have_outward_unit_normals(mixture):
 
 def test_training_mixture_has_its_shares(mixture):
     weights = np.array([sample.side_weight for sample in mixture])
-    assert np.mean(weights == COMPLETE_WEIGHT) == pytest.approx(0.6 + 0.15 * 5 / 8, abs=0.08)
-    assert np.mean(weights == PARTIAL_WEIGHT) == pytest.approx(0.1 + 0.15 * 3 / 8, abs=0.06)
-    assert np.mean(weights == UNDECIDABLE_WEIGHT) == pytest.approx(0.15, abs=0.06)
+    assert np.mean(weights == COMPLETE_WEIGHT) == pytest.approx(0.63 + 0.16 * 5 / 8, abs=0.08)
+    assert np.mean(weights == PARTIAL_WEIGHT) == pytest.approx(0.06 + 0.16 * 3 / 8, abs=0.06)
+    assert np.mean(weights == UNDECIDABLE_WEIGHT) == pytest.approx(0.16, abs=0.06)
 
 
 def test_training_mixture_is_clean_noisy_rounded_and_duplicated(mixture):

@@ -19,8 +19,9 @@ PARTIAL_WEIGHT = 0.6
 """Weight of the side on scans from few cameras or from inside, where it can be told in general."""
 UNDECIDABLE_WEIGHT = 0.2
 """Weight of the side on crops, which may not show which side is inside."""
-INSIDE_SHARE = 0.1  # scans from inside, where there is room for a scanner
+INSIDE_SHARE = 0.06  # scans from inside, where there is room for a scanner
 ROOMS_INSIDE_SHARE = 0.5
+RINGS_SHARE = 0.1  # of them drawn line by line; at 25 % clouds of striped density became worse
 COARSE_SIDE = 48  # pixels per side of the picture that measures how much of the view is filled
 SMALLEST_FILL = 0.01  # share of the picture below which no finer grid is tried
 STATION_CLEARANCE = 0.03  # least distance from a scanner to what it sees, in diagonals
@@ -174,9 +175,9 @@ def crop(
 def training_sample(surface: Surface, points: int, rng: np.random.Generator) -> Sample:
     """One cloud of the training mixture: complete clouds, crops, and scans from out- and inside.
 
-    Scans from inside by 1 to 4 scanners are 10 %, of rooms half, where there is a place to stand.
+    Scans from inside by 1 to 4 scanners are 6 %, of rooms half, where there is a place to stand.
     The others are complete clouds (4/6), crops from clouds 2 to 14 times larger (1/6), and
-    scans from 1 to 8 cameras (1/6). Complete clouds and crops are of uniform (60 %) or varying
+    scans from 1 to 8 cameras (1/6). Complete clouds and crops are of uniform (52 %) or varying
     density; on top comes noise, see `_corrupted`.
 
     Args:
@@ -216,7 +217,7 @@ def _random_scan(surface: Surface, points: int, rng: np.random.Generator) -> Sam
     inside = ROOMS_INSIDE_SHARE if surface.name.startswith("rooms/") else INSIDE_SHARE
     scan, weight = None, PARTIAL_WEIGHT
     if rng.random() < inside:
-        rings = int(rng.integers(16, 65)) if rng.random() < 0.25 else None
+        rings = int(rng.integers(16, 65)) if rng.random() < RINGS_SHARE else None
         scan = inside_scan_sample(surface, points, rng, int(rng.integers(1, 5)), rings)
     elif rng.random() < 1 / 6:
         views = int(rng.integers(1, 9))
@@ -228,11 +229,11 @@ def _random_scan(surface: Surface, points: int, rng: np.random.Generator) -> Sam
 
 
 def _cloud(surface: Surface, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Points of uniform (60 %), gradient (20 %) or striped (20 %) density."""
+    """Points of uniform (52 %), gradient (20 %) or striped (28 %) density."""
     density = rng.random()
-    if density < 0.6:
+    if density < 0.52:
         return surface_sample(surface, count, rng)
-    return thinned_sample(surface, count, rng, "gradient" if density < 0.8 else "striped")
+    return thinned_sample(surface, count, rng, "gradient" if density < 0.72 else "striped")
 
 
 def _corrupted(
