@@ -21,6 +21,16 @@ class LocalFrames(NamedTuple):
     """False where geometry decides no frame, or does so no better than rounding: the frame is
     orthonormal and always the same for the same input, but does not turn with the cloud."""
 
+    @property
+    def where_defined(self) -> Float[Tensor, "n d d"]:
+        """The matrices, zero where no frame is defined.
+
+        Given to a layer in place of ``matrices`` they make all of a network exactly equivariant.
+        A zero matrix turns every vector and tensor, and what mirrors change the sign of, into
+        zero: a node without a frame hears, says and answers nothing but scalars.
+        """
+        return torch.where(self.defined[:, None, None], self.matrices, 0)
+
 
 def gram_schmidt(
     vectors: Sequence[Float[Tensor, "n d"]], standby: Sequence[Float[Tensor, "n d"]] = ()

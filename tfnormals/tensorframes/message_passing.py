@@ -18,7 +18,8 @@ from torch_geometric.nn.aggr import Aggregation
 from .reps import Reps
 
 Frames = Tensor | tuple[Tensor, Tensor]
-"""Of all nodes, (n, d, d), or of those that send and of those that receive. Rows are axes."""
+"""Of all nodes, (n, d, d), or of those that send and of those that receive. Rows are axes; only
+scalars pass to and from a node whose matrix is zero (``LocalFrames.where_defined``)."""
 Ends = tuple[Tensor | None, Tensor | None]
 """What senders have, and what receivers have."""
 
