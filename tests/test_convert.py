@@ -225,22 +225,23 @@ def two_types(here):
     return dict(zip(HETERO, (next(nodes), edges, next(nodes)), strict=True))
 
 
-def hetero_layers():
+def hetero_layers(dtype):
     metadata = ["a", "b"], list(RELATIONS)
-    layer = pyg.HGTConv(C, D, metadata, heads=2).double()
+    layer = pyg.HGTConv(C, D, metadata, heads=2).to(dtype)
     several = {relation: pyg.GATConv(C, D, add_self_loops=False) for relation in RELATIONS}
     parts = {relation: make_equivariant(part, IN, OUT) for relation, part in several.items()}
     return {
         "HGTConv": (layer, make_equivariant(layer, IN, OUT)),
-        "HeteroConv": (pyg.HeteroConv(several).double(), pyg.HeteroConv(parts).double()),
+        "HeteroConv": (pyg.HeteroConv(several).to(dtype), pyg.HeteroConv(parts).to(dtype)),
     }
 
 
+@each_type
 @each_turn
 @pytest.mark.parametrize("name", ["HGTConv", "HeteroConv"])
-def test_nodes_may_be_of_several_types(name, kind):
-    plain, layer = hetero_layers()[name]
-    here, turn = world(torch.float64), matrix(kind)
+def test_nodes_may_be_of_several_types(name, kind, dtype):
+    plain, layer = hetero_layers(dtype)[name]
+    here, turn = world(dtype), matrix(kind, dtype)
 
     def output(where):
         given = two_types(where)
@@ -250,9 +251,9 @@ def test_nodes_may_be_of_several_types(name, kind):
     same = two_types(here.without_frames())
     for of in "ab":
         rest = output(here)[of]
-        assert_same(output(here.turned(turn))[of], Reps(OUT).transform(rest, turn))
+        assert_same(output(here.turned(turn))[of], Reps(OUT).transform(rest, turn), dtype)
         unmodified = plain(same["x_dict"], same["edge_index_dict"])[of]
-        assert_same(layer(**same)[of], unmodified)
+        assert_same(layer(**same)[of], unmodified, dtype)
         assert (rest - unmodified).abs().max() > 1e-2
 
 
