@@ -123,6 +123,16 @@ def test_cells_are_run_stored_and_found_again(tmp_path):
     assert (tmp_path / "ablation.png").stat().st_size > 10_000
 
 
+@pytest.fixture
+def one_thread():
+    """As the processes of the comparison have; several threads add in any order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a_run_is_a_function_of_its_cell():
     cell = Cell(Variant("augmented", "vectors"), 1)
     assert run(cell, TINY)["poses"] == run(cell, TINY)["poses"]
