@@ -188,7 +188,7 @@ FACES = ["element face 2", "property list uchar int vertex_indices"]
         (header(ASCII, "element point 1", *XYZ) + b"1 2 3\n", r"no element vertex \(found: point"),
         (header(ASCII, "element vertex 0", *XYZ), "no points in it"),
         (header(BINARY, "element vertex 0", *XYZ), "no points in it"),
-        (header(ASCII, "element vertex 1", *XYZ[:2]) + b"1 2\n", r"no x y z among .* \(x, y\)"),
+        (header(ASCII, "element vertex 1", *XYZ[::2]) + b"1 2\n", r"no x y z among .* \(x, z\)"),
         (header(BINARY, "element vertex 3"), "no x y z among its columns .none."),
         (header(ASCII, "element vertex 2", *XYZ) + b"1 2 3\n", "promises 2 points, 1 are there"),
         (header(BINARY, "element vertex 2", *XYZ) + bytes(23), "promises 2 points, 1 are there"),

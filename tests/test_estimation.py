@@ -343,7 +343,7 @@ def test_without_sides_the_confidence_is_that_of_the_direction(small_network):
     assert (directions >= sides).all()
 
 
-@pytest.mark.parametrize("shape", [(300,), (300, 2), (300, 4), (3, 300, 3), (0,)])
+@pytest.mark.parametrize("shape", [(300,), (300, 1), (300, 4), (3, 300, 3), (0,)])
 def test_a_wrong_shape_is_named(shape, small_network):
     with pytest.raises(ValueError, match=r"points have shape \(.*\); give \(n, 3\)"):
         estimate_normals(np.zeros(shape), model=small_network)

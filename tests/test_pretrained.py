@@ -282,8 +282,12 @@ def test_checksums_match_the_shipped_models():
     lines = (models_dir() / "SHA256SUMS").read_text().splitlines()
     listed = dict(reversed(line.split("  ")) for line in lines)
 
-    for path in shipped_files():
-        assert listed[path.name] == hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in models_dir().rglob("*.safetensors"):
+        assert (
+            listed.pop(path.relative_to(models_dir()).as_posix())
+            == hashlib.sha256(path.read_bytes()).hexdigest()
+        )
+    assert not listed
 
 
 @pytest.mark.parametrize("path", shipped_files(), ids=lambda path: path.stem)

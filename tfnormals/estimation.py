@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from .contours import contour
 from .errors import CloudError
 from .geometry import Array
 from .graph import MIN_POINTS, build_graph
@@ -28,7 +29,7 @@ class Estimate(NamedTuple):
     """Normals of a cloud and what is known about them."""
 
     normals: Array
-    """(n, 3) unit vectors; NaN for points that are not finite."""
+    """Unit vectors, of the shape of the points; NaN for points that are not finite."""
     confidence: Array
     """(n,) from 0, a guess, to 1, sure; 0 for points that are not finite."""
     ambiguous: bool
@@ -52,16 +53,17 @@ def estimate_normals(
     Rotating, mirroring, moving, scaling or reordering the points does the same to the normals.
 
     Args:
-        points: (n, 3) coordinates in any unit, a numpy array or a torch tensor. Points that are
-            not finite get NaN; duplicates are fine.
-        model: Shipped name, path of a model, or a loaded network.
+        points: (n, 3) coordinates in any unit, a numpy array or a torch tensor; or (n, 2) of
+            closed outlines. Points that are not finite get NaN; duplicates are fine.
+        model: Shipped name, path of a model, or a loaded network. Outlines have a model of their
+            own, ``contour-v1``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         orient: ``outward``; ``viewpoint``: towards the sensor; ``none``: signs mean nothing.
-        viewpoint: (3,) sensor position, or (n, 3) one for each point, for ``viewpoint``.
+        viewpoint: Sensor position, or one for each point, for ``viewpoint``.
 
     Returns:
-        Normals (n, 3) and confidence (n,), of the type, dtype and device of the points. An
-        integer cloud gives float64.
+        Normals, of the shape of the points, and confidence (n,), of the type, dtype and device
+        of the points. An integer cloud gives float64.
 
     Raises:
         CloudError: If there are too few distinct points or all lie on one line.
@@ -89,8 +91,8 @@ def estimate(
     """As ``estimate_normals``, for a loaded network, with all that is known of the result.
 
     Args:
-        points: (n, 3) coordinates.
-        network: The network; it is used in ``dtype`` on ``device``.
+        points: (n, 3) coordinates, or (n, 2).
+        network: The network for three dimensions; it is used in ``dtype`` on ``device``.
         dtype: float32, or float64 to check exactness.
         device: Where the network runs; the graph is built on the CPU.
         orient: See ``estimate_normals``.
@@ -101,23 +103,27 @@ def estimate(
     used = points[finite]
     _check_orient(orient, viewpoint, points.shape)
     _check_count(used)
-    graph = build_graph(used)
-    planar = graph.pose.dimensions < 3
-    levels = level_tensors(graph.levels, dtype, device)
-    with torch.no_grad():
-        answer = _placed(network, dtype, device).answer(levels, on_progress)
-        if orient == "outward":
-            answer = agreed(answer, levels[0].receivers.neighbors)
-    unit, logit, error = (part.double().cpu().numpy()[graph.inverse] for part in answer)
-    sure = np.ones(len(unit))
-    if orient == "outward":
+    if points.shape[1] == 2:
+        unit, sure, error, symmetric = contour(used)
+        planar = False
+    else:
+        graph = build_graph(used)
+        symmetric, planar = graph.pose.symmetric, graph.pose.dimensions < 3
+        levels = level_tensors(graph.levels, dtype, device)
+        with torch.no_grad():
+            answer = _placed(network, dtype, device).answer(levels, on_progress)
+            if orient == "outward":
+                answer = agreed(answer, levels[0].receivers.neighbors)
+        unit, logit, error = (part.double().cpu().numpy()[graph.inverse] for part in answer)
         sure = np.zeros(len(unit)) if planar else np.tanh(logit / 2)
+    if orient == "none":
+        sure = np.ones(len(unit))
     elif orient == "viewpoint":
         eyes = np.broadcast_to(np.asarray(viewpoint, float), points.shape)[finite]
         unit, sure = facing(unit, eyes - used)
     normals, confidence = np.full(points.shape, np.nan), np.zeros(len(points))
     normals[finite], confidence[finite] = unit, np.clip(sure * (1 - error), 0, 1)
-    return Estimate(normals, confidence, graph.pose.symmetric, planar, int((~finite).sum()))
+    return Estimate(normals, confidence, symmetric, planar, int((~finite).sum()))
 
 
 def _placed(
@@ -151,8 +157,10 @@ def _check_orient(orient: Orient, viewpoint: ArrayLike | None, shape: tuple[int,
     if orient == "viewpoint":
         if viewpoint is None:
             raise ValueError("orient is viewpoint, but there is no viewpoint; give one")
-        if np.shape(viewpoint) not in ((3,), shape):
-            raise ValueError(f"viewpoint has shape {np.shape(viewpoint)}; give (3,) or {shape}")
+        if np.shape(viewpoint) not in (shape[1:], shape):
+            raise ValueError(
+                f"viewpoint has shape {np.shape(viewpoint)}; give {shape[1:]} or {shape}"
+            )
         if not np.isfinite(np.asarray(viewpoint, float)).all():
             raise ValueError("the viewpoint is not finite; give finite coordinates")
 
@@ -167,8 +175,8 @@ def _check_count(points: Array) -> None:
 def _as_array(points: NDArray[np.floating] | Tensor) -> Array:
     values = points.detach().cpu().double().numpy() if isinstance(points, Tensor) else points
     array: Array = np.asarray(values, np.float64)
-    if array.ndim != 2 or array.shape[1] != 3:
-        raise ValueError(f"points have shape {array.shape}; give (n, 3)")
+    if array.ndim != 2 or array.shape[1] not in (2, 3):
+        raise ValueError(f"points have shape {array.shape}; give (n, 3), or (n, 2) of a contour")
     return array
 
 

@@ -97,7 +97,7 @@ def _clouds(cloud: Path | None) -> dict[str, "Array"]:
         return builtin_clouds()
     from ..clouds import read_cloud
 
-    return {str(cloud): read_cloud(cloud).points}
+    return {str(cloud): read_cloud(cloud, dimensions=[3]).points}
 
 
 def _check_targets(points: Path | None, picture: Path | None, *, overwrite: bool) -> None:

@@ -15,7 +15,7 @@ class Side(NamedTuple):
     """How the sides of the normals are chosen."""
 
     orient: Orient
-    viewpoint: Viewpoint | None = None
+    viewpoint: tuple[float, ...] | None = None
     """The sensor, for ``viewpoint``."""
     owner: str = ""
     """Where the viewpoint is from, such as "of the file"."""
@@ -52,8 +52,17 @@ class Outcome(NamedTuple):
         unsure = f"{self._low_confidence_share:.1%} with low confidence"
         return "; ".join([f"{first}{pace}, {unsure}", *self._remarks()])
 
+    @property
+    def contour_model(self) -> str | None:
+        """The model, if this is a 2-D contour."""
+        from ..contours import CONTOUR_MODEL
+
+        return CONTOUR_MODEL if self.estimate.normals.shape[1] == 2 else None
+
     def _remarks(self) -> list[str]:
         remarks = []
+        if self.contour_model:
+            remarks.append(f"a 2-D contour, taken to be closed (model {self.contour_model})")
         if self.side.viewpoint:
             place = " ".join(f"{value:g}" for value in self.side.viewpoint)
             remarks.append(f"facing the viewpoint {place} {self.side.owner}".rstrip())

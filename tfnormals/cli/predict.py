@@ -83,13 +83,18 @@ def predict_clouds(
         except (CloudError, OutputExistsError) as error:
             failed += 1
             say_error(error)
-            record: dict[str, object] = {"input": str(job.source), "error": str(error)}
+            record: dict[str, object] = {
+                "input": str(job.source),
+                "error": str(error),
+                "model": model,
+            }
         else:
             record = outcome.figures()
+            record["model"] = outcome.contour_model or model
             if not quiet:
                 talk.print(outcome.line())
         if json_lines:
-            write_json({**record, "model": model})
+            write_json(record)
     if failed and len(jobs) > 1:
         say_error(f"{failed} of {len(jobs)} clouds failed")
     if failed:
@@ -151,11 +156,13 @@ class _Predictor:
         return cloud
 
     def _side(self, cloud: "Cloud", job: Job) -> Side:
+        dimensions = cloud.points.shape[1]
         if self.viewpoint:
-            return Side("viewpoint", self.viewpoint)
+            if any(self.viewpoint[dimensions:]):
+                raise CloudError(f"{job.source_name}: a 2-D contour; give --viewpoint X Y 0")
+            return Side("viewpoint", self.viewpoint[:dimensions])
         if self.orient in (None, "viewpoint") and cloud.viewpoint is not None:
-            x, y, z = cloud.viewpoint.tolist()
-            return Side("viewpoint", (x, y, z), owner="of the file")
+            return Side("viewpoint", tuple(cloud.viewpoint.tolist()), owner="of the file")
         if self.orient == "viewpoint":
             raise CloudError(f"{job.source_name}: holds no viewpoint; give --viewpoint X Y Z")
         return Side(self.orient or "outward")

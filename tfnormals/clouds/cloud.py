@@ -14,13 +14,18 @@ from .table import Table
 NORMAL_COLUMNS = ("nx", "ny", "nz", "normal_confidence")
 
 
+def columns_of(names: Sequence[str], values: NDArray[np.float32]) -> tuple[str, ...]:
+    """The names of columns of normals and confidence: a 2-D cloud has no third coordinate."""
+    return (*names[: values.shape[1] - 1], names[-1])
+
+
 class Content(Protocol):
     """All that a file holds, in a form that writes back unchanged."""
 
     format: ClassVar[str]
 
     def with_normals(self, columns: NDArray[np.float32]) -> "Content":
-        """The content with normals and confidence, `(n, 4)`, added or replaced."""
+        """The content with normals and confidence, `(n, d + 1)`, added or replaced."""
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes of the file, piece by piece."""
@@ -31,9 +36,9 @@ class Cloud:
     """Positions, plus all the attributes of the file they came from.
 
     Attributes:
-        points: `(n, 3)` in file order; rows may hold NaN or infinities.
-        normals: `(n, 3)` normals the file carries, or None.
-        viewpoint: `(3,)` sensor position from a PCD VIEWPOINT other than the default, or None.
+        points: `(n, 3)`, or `(n, 2)` of a contour, in file order; rows may hold NaN or infinities.
+        normals: Normals the file carries, of the same shape, or None.
+        viewpoint: `(d,)` sensor position from a PCD VIEWPOINT other than the default, or None.
         content: The rest of the file, for `write_cloud`.
     """
 
@@ -50,22 +55,22 @@ class Cloud:
         They are rounded to float32, as they are stored; all else stays as it is.
 
         Args:
-            normals: `(n, 3)`, NaN where unknown.
+            normals: Of the shape of the points, NaN where unknown.
             confidence: `(n,)`, stored as `normal_confidence`.
 
         Raises:
             ValueError: If the shapes do not fit the points.
         """
-        n = len(self.points)
-        if normals.shape != (n, 3) or confidence.shape != (n,):
+        shape = self.points.shape
+        if normals.shape != shape or confidence.shape != shape[:1]:
             raise ValueError(
                 f"normals {normals.shape} and confidence {confidence.shape} "
-                f"do not fit {n} points; give ({n}, 3) and ({n},)"
+                f"do not fit {shape[0]} points; give {shape} and {shape[:1]}"
             )
         columns = np.column_stack([normals, confidence]).astype(np.float32)
         return replace(
             self,
-            normals=columns[:, :3].astype(np.float64),
+            normals=columns[:, :-1].astype(np.float64),
             content=self.content.with_normals(columns),
         )
 
@@ -76,20 +81,21 @@ def cloud_from_table(
     normal_columns: Sequence[str] = NORMAL_COLUMNS,
     viewpoint: NDArray[np.float64] | None = None,
 ) -> Cloud:
-    """The cloud whose points are the columns x y z of a table.
+    """The cloud whose points are the columns x y z of a table, or x y if there is no z.
 
     Raises:
         CloudError: If there are no points or no coordinates.
     """
     if len(table) == 0:
         raise CloudError("no points in it; at least one is needed")
-    if not {"x", "y", "z"} <= set(table.names):
+    if not {"x", "y"} <= set(table.names):
         found = ", ".join(filter(None, table.names)) or "none"
         raise CloudError(f"no x y z among its columns ({found}); name the coordinates x y z")
-    axes = normal_columns[:3]
+    coordinates = "xyz" if "z" in table.names else "xy"
+    axes = normal_columns[: len(coordinates)]
     return Cloud(
-        points=table.values("xyz"),
+        points=table.values(coordinates),
         normals=table.values(axes) if set(axes) <= set(table.names) else None,
-        viewpoint=viewpoint,
+        viewpoint=None if viewpoint is None else viewpoint[: len(coordinates)],
         content=content,
     )

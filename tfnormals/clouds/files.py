@@ -3,7 +3,7 @@
 import errno
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -41,13 +41,16 @@ _REASONS = {
 }
 
 
-def read_cloud(source: str | Path | BinaryIO, *, format: str | None = None) -> Cloud:
+def read_cloud(
+    source: str | Path | BinaryIO, *, format: str | None = None, dimensions: Sequence[int] = (2, 3)
+) -> Cloud:
     """The cloud in a file or a binary stream.
 
     Args:
         source: A path, or a stream that need not be seekable and is read to its end.
         format: A suffix of `FORMATS`, dot or not. By default that of the path; streams of PLY,
             PCD and NPY are recognised by their first bytes.
+        dimensions: Of the clouds that are welcome; 2 for contours, which have x y and no z.
 
     Raises:
         CloudError: If it cannot be read, or is not what it is said to be.
@@ -66,7 +69,10 @@ def read_cloud(source: str | Path | BinaryIO, *, format: str | None = None) -> C
             raise CloudError(f"its first bytes tell no format; give one of {_KNOWN}")
         if found is not None and found != expected:
             raise CloudError(f"the content is {found}, not {expected}; correct name or format")
-        return _READERS[expected](data)
+        cloud = _READERS[expected](data)
+        if cloud.points.shape[1] not in dimensions:
+            raise CloudError("a 2-D contour, with x y and no z; a 3-D cloud is needed")
+        return cloud
 
 
 def check_target(cloud: Cloud, target: str | Path, *, overwrite: bool = False) -> None:

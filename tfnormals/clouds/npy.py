@@ -1,4 +1,4 @@
-"""NPY files: one float array with x y z first, or a structured array with fields x y z."""
+"""NPY files: an array of floats with x y z first or just x y, or a structured array."""
 
 import ast
 import operator
@@ -14,7 +14,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from ..errors import CloudError
-from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table
+from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table, columns_of
 from .table import BinaryTable, as_float64
 
 _MAGIC = b"\x93NUMPY"
@@ -46,7 +46,8 @@ class NpyContent:
     def with_normals(self, columns: NDArray[np.float32]) -> "NpyContent":
         """The file with nx ny nz normal_confidence, from `(n, 4)`, in its own type if plain."""
         if self.width == 0:
-            array = BinaryTable(self.array).with_columns(NORMAL_COLUMNS, columns).rows
+            names = columns_of(NORMAL_COLUMNS, columns)
+            array = BinaryTable(self.array).with_columns(names, columns).rows
         else:
             own = self.array[:, : self.width]
             parts = [own, columns]
@@ -74,9 +75,9 @@ def read_npy(data: bytes) -> Cloud:
     array, version = _read_array(data)
     if array.dtype.names is not None and array.ndim == 1:
         return cloud_from_table(BinaryTable(array), NpyContent(array, 0, version))
-    if array.dtype.kind != "f" or array.ndim != 2 or array.shape[1] < 3:
+    if array.dtype.kind != "f" or array.ndim != 2 or array.shape[1] < 2:
         raise CloudError(
-            f"an array of {array.dtype} {array.shape}; save floats (n, 3 or more) "
+            f"an array of {array.dtype} {array.shape}; save floats (n, 2 or more) "
             "or a structured array with fields x y z"
         )
     if len(array) == 0:

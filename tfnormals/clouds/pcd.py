@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CloudError
-from .cloud import Cloud, cloud_from_table
+from .cloud import Cloud, cloud_from_table, columns_of
 from .rows import TextRows
 from .table import BinaryTable, Table
 
@@ -64,8 +64,9 @@ class PcdContent:
 
     def with_normals(self, columns: NDArray[np.float32]) -> "PcdContent":
         """The file with fields normal_x normal_y normal_z normal_confidence, from `(n, 4)`."""
-        table = self.table.with_columns(_NORMAL_FIELDS, columns)
-        return replace(self, header=_with_fields(self.header, _NORMAL_FIELDS), table=table)
+        names = columns_of(_NORMAL_FIELDS, columns)
+        table = self.table.with_columns(names, columns)
+        return replace(self, header=_with_fields(self.header, names), table=table)
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes of the file, piece by piece."""

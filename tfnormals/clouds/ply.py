@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from plyfile import PlyData, PlyElement, PlyParseError
 
 from ..errors import CloudError
-from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table
+from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table, columns_of
 from .ply_lists import has_lists, list_table, row_ends, text_cells
 from .rows import TextRows
 from .table import BinaryTable, Table
@@ -59,10 +59,11 @@ class PlyContent:
 
     def with_normals(self, columns: NDArray[np.float32]) -> "PlyContent":
         """The file with properties nx ny nz normal_confidence, from `(n, 4)`."""
-        vertices = self.body.vertices.with_columns(NORMAL_COLUMNS, columns)
+        names = columns_of(NORMAL_COLUMNS, columns)
+        vertices = self.body.vertices.with_columns(names, columns)
         return replace(
             self,
-            header=_with_properties(self.header, NORMAL_COLUMNS),
+            header=_with_properties(self.header, names),
             body=self.body._replace(vertices=vertices),
         )
 

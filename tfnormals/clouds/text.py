@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CloudError
-from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table
+from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table, columns_of
 from .rows import TextRows, is_number
 
 _COMMENT = re.compile(rb"\s*(#|//)+")
@@ -40,7 +40,7 @@ class TextContent:
 
     def with_normals(self, columns: NDArray[np.float32]) -> "TextContent":
         """The file with columns nx ny nz normal_confidence, from `(n, 4)`."""
-        rows = self.rows.with_columns(NORMAL_COLUMNS, columns)
+        rows = self.rows.with_columns(columns_of(NORMAL_COLUMNS, columns), columns)
         lines = list(self.lines)
         if self.header is not None:
             line = lines[self.header]
@@ -61,8 +61,8 @@ class TextContent:
 def read_text(data: bytes) -> Cloud:
     """The cloud in the bytes of a text file.
 
-    Columns are x y z first, or named by a line such as `x,y,z,intensity`, `//X Y Z R G B` or
-    `# x y z`. Blank lines and lines that start with `#` or `//` hold no points.
+    Columns are x y z first, or just x y, or named by a line such as `x,y,z,intensity`,
+    `//X Y Z R G B` or `# x y z`. Blank lines and lines that start with `#` or `//` hold no points.
 
     Raises:
         CloudError: If a row has other columns than the first, a coordinate is not a number,
@@ -80,7 +80,7 @@ def read_text(data: bytes) -> Cloud:
     if not places:
         raise CloudError("no points in it; at least one is needed")
     first = lines[places[0]]
-    separator = next((s for s in _SEPARATORS if first.count(s) >= 2), None)
+    separator = _separator(first)
     width = len(first.split(separator))
     if header is None:
         header = _commented_header(lines[: places[0]], separator, width)
@@ -95,11 +95,19 @@ def read_text(data: bytes) -> Cloud:
     return cloud_from_table(rows, TextContent(mark, lines, header, rows))
 
 
+def _separator(row: bytes) -> bytes | None:
+    """What stands between the cells of a row, None for white space."""
+    several = next((s for s in _SEPARATORS if row.count(s) >= 2), None)
+    if several or all(map(is_number, row.split())):
+        return several
+    return next((s for s in _SEPARATORS if all(map(is_number, row.split(s)))), None)
+
+
 def _commented_header(lines: Sequence[bytes], separator: bytes | None, width: int) -> int | None:
-    """The last comment that names x y z and as many columns as there are."""
+    """The last comment that names coordinates and as many columns as there are."""
     for place in reversed(range(len(lines))):
         names = _header_names(lines[place], separator)
-        if len(names) == width and {"x", "y", "z"} <= set(names):
+        if len(names) == width and {"x", "y"} <= set(names):
             return place
     return None
 
@@ -108,9 +116,9 @@ def _names(
     lines: Sequence[bytes], header: int | None, separator: bytes | None, width: int
 ) -> tuple[str, ...]:
     if header is None:
-        if width < 3:
-            raise CloudError(f"{width} columns in its first row; at least x y z are needed")
-        return ("x", "y", "z", *[""] * (width - 3))
+        if width < 2:
+            raise CloudError("one column in its first row; x y z are needed, or x y of a contour")
+        return (*"xyz"[:width], *[""] * (width - 3))
     names = _header_names(lines[header], separator)
     if len(names) != width:
         raise CloudError(

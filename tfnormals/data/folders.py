@@ -94,10 +94,10 @@ def load_truth(path: Path) -> Truth:
     sidecar = path.with_suffix(".normals")
     if sidecar.exists():
         plain = path.suffix.lower() == ".xyz"
-        points = _table(path, columns=3) if plain else read_cloud(path).points
+        points = _table(path, columns=3) if plain else read_cloud(path, dimensions=[3]).points
         normals = _table(sidecar, columns=3)
     else:
-        cloud = read_cloud(path)
+        cloud = read_cloud(path, dimensions=[3])
         if cloud.normals is None:
             raise DataError(
                 f"{path}: carries no normals, and there is no {sidecar.name} beside it"
