@@ -22,6 +22,7 @@ from tfnormals.graph import (
     MIN_POINTS,
     MOMENT_PARITY,
     NEIGHBORS,
+    OVERVIEW,
     PARENTS,
     RATIO,
     SMALLEST_LEVEL,
@@ -340,3 +341,26 @@ def test_the_same_cloud_gives_the_same_bits_and_keeps_its_own():
     for a, b in zip(first.levels, second.levels, strict=True):
         for one, other in zip(a, b, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("count", "skipped"), [(500, 1), (16_384, 1), (20_000, 1), (70_000, 2)])
+def test_the_overview_continues_below_the_finest_levels(count, skipped):
+    graph = build_graph(sampled_from(torus, count))
+
+    assert graph.skipped == skipped
+    assert len(graph.levels) == len(graph.overview) == LEVELS
+    assert graph.overview[0].frames.shape[2] <= OVERVIEW
+    for shared, level in zip(graph.levels[skipped:-1], graph.overview, strict=False):
+        np.testing.assert_array_equal(level.neighbors, shared.neighbors)
+        np.testing.assert_array_equal(level.sampled, shared.sampled)
+
+
+def test_the_overview_is_what_the_points_that_are_left_show_alone():
+    points = sampled_from(torus, 2000)
+    graph = build_graph(points)
+    rows = graph.order[graph.levels[0].sampled]
+    alone = build_graph(points[rows])
+
+    seen = graph.overview[0].frames[2][:, np.argsort(rows)]
+    expected = alone.levels[0].frames[2][:, np.argsort(rows[alone.order])]
+    assert np.median(unoriented_angle_deg(seen.T, expected.T)) < 1e-3

@@ -14,7 +14,7 @@ from .errors import CloudError
 from .geometry import Array
 from .graph import MIN_POINTS, build_graph
 from .network import TensorFramesPointNet, level_tensors
-from .orientation import agreed, facing
+from .orientation import agreed, facing, informed
 from .pretrained import DEFAULT_MODEL, load_model
 
 Orient = Literal["outward", "viewpoint", "none"]
@@ -111,8 +111,11 @@ def estimate(
         symmetric, planar = graph.pose.symmetric, graph.pose.dimensions < 3
         levels = level_tensors(graph.levels, dtype, device)
         with torch.no_grad():
-            answer = _placed(network, dtype, device).answer(levels, on_progress)
+            placed = _placed(network, dtype, device)
+            answer = placed.answer(levels, on_progress)
             if orient == "outward":
+                overview = placed.answer(level_tensors(graph.overview, dtype, device))
+                answer = informed(answer, overview, levels[: graph.skipped])
                 answer = agreed(answer, levels[0].receivers.neighbors)
         unit, logit, error = (part.double().cpu().numpy()[graph.inverse] for part in answer)
         sure = np.zeros(len(unit)) if planar else np.tanh(logit / 2)

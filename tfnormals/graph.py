@@ -26,6 +26,8 @@ PARENTS = 3
 RATIO = 4
 """Points of a level for each point of the next."""
 LEVELS = 6
+OVERVIEW = 16_384
+"""Points from which the whole shape is looked at a second time, at most."""
 SMALLEST_LEVEL = NEIGHBORS + 1
 MIN_POINTS = NEIGHBORS + 1
 """Distinct positions a cloud must have."""
@@ -68,6 +70,10 @@ class Graph(NamedTuple):
     """The levels of a cloud, finest first, and how its points map to the finest."""
 
     levels: list[Level]
+    overview: list[Level]
+    """The levels of the cloud without its finest ``skipped`` levels, as if that were all."""
+    skipped: int
+    """Levels that the overview leaves out: as few as leave at most ``OVERVIEW`` points."""
     order: Rows
     """(u,) rows of the input, one per distinct position, in the order of the finest level."""
     inverse: Rows
@@ -101,8 +107,11 @@ def build_graph(points: Array) -> Graph:
     if len(order) < MIN_POINTS:
         raise CloudError(f"{len(order)} distinct points; at least {MIN_POINTS} are needed")
     positions = np.ascontiguousarray(centred[order].T)
-    levels = _levels(positions, canonical[order], placed.axes)
-    return Graph(levels, order, inverse, placed)
+    stages = _stages(positions, canonical[order])
+    skipped = len(stages) - LEVELS
+    levels = _described(stages[:LEVELS], placed.axes)
+    overview = _described(stages[skipped:], placed.axes)
+    return Graph(levels, overview, skipped, order, inverse, placed)
 
 
 class _Gaussians(NamedTuple):
@@ -122,32 +131,37 @@ class _Stage(NamedTuple):
     neighbors: Rows
     envelope: Array
     radius: float
-    gaussians: _Gaussians
     sampled: Rows
 
 
-def _levels(positions: Array, canonical: Array, axes: Array) -> list[Level]:
-    gaussians = _Gaussians(positions, np.zeros((6, positions.shape[1])))
+def _stages(positions: Array, canonical: Array) -> list[_Stage]:
+    """The points of each level, as many levels as the cloud and its overview need."""
     stages: list[_Stage] = []
-    for index in range(LEVELS):
-        neighbors, envelope, radius = _neighborhoods(positions, canonical)
-        last = index == LEVELS - 1
-        sampled = np.empty(0, np.int64) if last else _farthest_points(canonical)
-        stages.append(
-            _Stage(positions, canonical, neighbors, envelope, radius, gaussians, sampled)
-        )
-        gaussians = _pooled(gaussians, neighbors[:, sampled], envelope[:, sampled])
+    count = LEVELS + 1
+    while len(stages) < count:
+        if len(canonical) > OVERVIEW and len(stages) < LEVELS - 1:
+            count = LEVELS + 1 + len(stages)
+        sampled = _farthest_points(canonical)
+        stages.append(_Stage(positions, canonical, *_neighborhoods(positions, canonical), sampled))
         positions = np.ascontiguousarray(positions[:, sampled])
         canonical = canonical[sampled]
-    levels: list[Level] = []
-    coarser: list[_Gaussians] = []
-    for stage, above in zip(stages[::-1], [None, *stages[:0:-1]], strict=True):
-        parents, weights = _parents(stage, above)
-        if above is None:
-            coarser = [stage.gaussians] * 2
-        else:
-            coarser = [_carried(g, parents, weights) for g in (above.gaussians, coarser[0])]
-        levels.append(_level(stage, coarser, parents, weights, axes))
+    return stages
+
+
+def _described(stages: list[_Stage], axes: Array) -> list[Level]:
+    """The levels with frames and features; the first counts as the cloud, the last as its end."""
+    pooled = [_Gaussians(stages[0].positions, np.zeros((6, stages[0].positions.shape[1])))]
+    for stage in stages[:-1]:
+        kept = stage.sampled
+        pooled.append(_pooled(pooled[-1], stage.neighbors[:, kept], stage.envelope[:, kept]))
+    last = stages[-1]._replace(sampled=np.empty(0, np.int64))
+    parents, weights = _parents(last, None)
+    wide = [pooled[-1]] * 2
+    levels = [_level(last, wide, parents, weights, axes)]
+    for index in reversed(range(len(stages) - 1)):
+        parents, weights = _parents(stages[index], stages[index + 1])
+        wide = [_carried(g, parents, weights) for g in (pooled[index + 1], wide[0])]
+        levels.append(_level(stages[index], wide, parents, weights, axes))
     return levels[::-1]
 
 

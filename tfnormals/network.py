@@ -27,9 +27,9 @@ class NetworkConfig:
     scalars: tuple[int, ...] = (16, 32, 64, 96, 128, 128)
     vectors: tuple[int, ...] = (4, 8, 16, 24, 32, 32)
     hidden: tuple[int, ...] = (32, 64, 96, 128, 128, 128)
-    down: tuple[int, ...] = (1, 1, 1, 2, 2, 2)
+    down: tuple[int, ...] = (1, 1, 1, 2, 2, 4)
     """Edge layers of each level before its points are sampled."""
-    up: tuple[int, ...] = (2, 1, 1, 2, 2, 0)
+    up: tuple[int, ...] = (2, 1, 2, 3, 3, 0)
     """Edge layers of each level after the coarser one came back."""
     votes: int = 3
     """Rounds of votes on the directions."""

@@ -6,7 +6,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from .geometry import Array
-from .network import Answer
+from .network import Answer, LevelTensors
 
 COUPLING = 90.0
 """Weight of the neighbours' sides per squared expected error; chosen on held-out meshes."""
@@ -14,6 +14,25 @@ SWEEPS = 10
 
 GRAZING = 0.17
 """Cosine to the line of sight below which the side seen from a viewpoint is uncertain: 80 deg."""
+
+
+def informed(answer: Answer, overview: Answer, finest: list[LevelTensors]) -> Answer:
+    """The answer after every point has heard what a second look at the whole shape says.
+
+    From fewer points the same network sees further, as its neighbourhoods are wider, and knows
+    more about sides; the normals stay those of the first look.
+
+    Args:
+        answer: For the points of the cloud.
+        overview: For the points left after the levels of ``finest``.
+        finest: The levels of the cloud between its points and those of the overview.
+    """
+    arrows = overview.logit[:, None] * overview.normals
+    for level in reversed(finest):
+        arrows = (arrows[level.parents] * level.weights[:, :, None]).sum(0)
+    logit = answer.logit + (arrows * answer.normals).sum(1)
+    normals = torch.where((logit < 0)[:, None], -answer.normals, answer.normals)
+    return Answer(normals, logit.abs(), answer.error)
 
 
 def agreed(answer: Answer, neighbors: Int[Tensor, "k n"]) -> Answer:

@@ -53,6 +53,7 @@ FAMILIES: dict[str, tuple[Maker, ...]] = {
     ),
     "scene": (
         bodies.gap_slabs,
+        bodies.gap_slabs,
         bodies.scattered,
         bodies.islands,
         bodies.near_contact,

@@ -241,14 +241,14 @@ def _corrupted(
 ) -> tuple[Floats, Floats]:
     """A clean cloud as a sensor would store it, with the normals of the clean points.
 
-    White noise of 0.05 to 1.4 % of the diagonal (65 % of clouds, half of them evenly strong, half
-    mostly weak; a tenth flattened along one direction), 0.5 to 3 % outliers up to 3 % of the
-    diagonal away (10 %), coordinates rounded to 0.1 to 0.5 % of the diagonal (10 %), 1 to 10 % of
-    the points replaced by copies of others (5 %).
+    White noise of 0.05 to 1.4 % of the diagonal (70 % of clouds, 55 % of them evenly strong, the
+    others mostly weak; a tenth flattened along one direction), 0.5 to 3 % outliers up to 3 % of
+    the diagonal away (10 %), coordinates rounded to 0.1 to 0.5 % of the diagonal (10 %), 1 to 10 %
+    of the points replaced by copies of others (5 %).
     """
     n = len(points)
-    if rng.random() < 0.65:
-        strong = rng.random() < 0.5
+    if rng.random() < 0.7:
+        strong = rng.random() < 0.55
         level = rng.uniform(0.002, 0.014) if strong else np.exp(rng.uniform(*np.log([5e-4, 0.01])))
         noise = rng.normal(0, level * diagonal, (n, 3))
         if rng.random() < 0.1:
