@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tfnormals import estimate_normals
-from tfnormals.contours import contour_graph, contour_levels
+from tfnormals.contours import contour_graph, frameless_levels
 from tfnormals.estimation import LOW_CONFIDENCE
 from tfnormals.graph import LEVELS
 from tfnormals.pretrained import save_tensors
@@ -107,7 +107,7 @@ def example(rng: np.random.Generator) -> Example:
     noise = rng.choice([0.0, 10 ** rng.uniform(-3.3, -1.8)])
     contour = sampled(outline(rng), int(10 ** rng.uniform(2.3, 3.1)), noise, rng)
     graph = contour_graph(contour.points)
-    return contour_levels(graph), torch.from_numpy(contour.normals[graph.order]).float()
+    return frameless_levels(graph, 2), torch.from_numpy(contour.normals[graph.order]).float()
 
 
 def batch(examples: list[Example]) -> Example:

@@ -9,7 +9,7 @@ from tfnormals import estimate_normals
 from tfnormals.contours import (
     agreed_sides,
     contour_graph,
-    contour_levels,
+    frameless_levels,
     contour_model_path,
     load_contour_network,
 )
@@ -136,7 +136,7 @@ def test_the_shipped_weights_say_the_same_of_a_padded_contour():
             neighborhoods=AnyDimNeighborhoods(*map(doubled, level.neighborhoods)),
             weights=level.weights.double(),
         )
-        for level in contour_levels(contour_graph(skewed()[0]))
+        for level in frameless_levels(contour_graph(skewed()[0]), 2)
     ]
     deep = [level._replace(neighborhoods=padded(level.neighborhoods)) for level in flat]
 
@@ -167,7 +167,7 @@ def test_neighbours_outvote_a_wrong_stretch_and_points_of_undecided_sides():
     logit[300:400] = 0
 
     field = agreed_sides(
-        truth * signs[:, None], logit * signs, contour_levels(graph)[0].neighborhoods
+        truth * signs[:, None], logit * signs, frameless_levels(graph, 2)[0].neighborhoods
     )
 
     assert bool((field * signs > 0).all())

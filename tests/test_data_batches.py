@@ -193,6 +193,22 @@ def test_normals_belong_to_their_points(source):
     assert min(sines) < 0.2
 
 
+def evenness(batch):
+    """Spread of the distances to the nearest neighbour, relative to their mean."""
+    edges = batch.levels[0].receivers.edges[3, 1]
+    return float(edges.std() / edges.mean())
+
+
+def test_some_clouds_are_evenly_spaced_as_an_overview_is(monkeypatch):
+    source = LabelledCloud("ball", *sphere(20_000, np.random.default_rng(0)))
+    monkeypatch.setattr("tfnormals.data.batches._size", lambda rng: 1000)
+    monkeypatch.setattr("tfnormals.data.batches.PROCEDURAL_SHARE", 0.0)
+    spread = [evenness(TrainingBatches([source], 1000, seed=3)[step]) for step in range(40)]
+    share = np.mean(np.array(spread) < 0.3)
+
+    assert 0.1 < share < 0.4
+
+
 def test_validation_clouds_are_the_same_in_every_run():
     one, other = (validation_clouds([ball()], 3, 500) for _ in range(2))
 

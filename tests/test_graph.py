@@ -17,6 +17,7 @@ from helpers import (
     torus,
 )
 
+from tfnormals.errors import CloudError
 from tfnormals.graph import (
     LEVELS,
     MIN_POINTS,
@@ -27,6 +28,7 @@ from tfnormals.graph import (
     RATIO,
     SMALLEST_LEVEL,
     build_graph,
+    farthest_points,
 )
 from tfnormals.metrics import unoriented_angle_deg
 
@@ -273,6 +275,21 @@ def test_sampling_evens_out_the_density():
     share = (positions(np.vstack([dense, thin]), graph)[1][:, 0] > 2.25).mean()
 
     assert share > 0.15  # of the points only 9 % are there
+
+
+@each_cloud
+def test_farthest_points_are_what_the_finest_level_leaves_to_the_next(cloud):
+    points, graph = cloud(), graph_of(cloud)
+    kept = farthest_points(points)
+
+    if len(graph.order) == len(points):  # copies share a node of the graph
+        np.testing.assert_array_equal(kept, graph.order[graph.levels[0].sampled])
+    assert len(kept) == max(-(-len(points) // RATIO), SMALLEST_LEVEL)
+
+
+def test_farthest_points_of_a_line_are_refused():
+    with pytest.raises(CloudError, match="one line"):
+        farthest_points(np.linspace(0, 1, 100)[:, None] * [1.0, 2.0, 3.0])
 
 
 @each_cloud

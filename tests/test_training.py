@@ -267,7 +267,7 @@ def test_right_normals_have_no_direction_loss():
 
 @pytest.mark.parametrize("degrees", [1, 30, 60, 90])
 def test_the_direction_loss_grows_with_the_angle(degrees):
-    expected = math.sin(math.radians(degrees)) + math.radians(degrees) ** 2
+    expected = (math.sin(math.radians(degrees)) + 3 * math.radians(degrees) ** 2) / 2
 
     assert losses(tilted(degrees), NORMALS)["direction"].item() == pytest.approx(expected)
     assert losses(NORMALS, NORMALS, before=tilted(degrees))["before"].item() == pytest.approx(

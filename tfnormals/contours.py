@@ -55,7 +55,7 @@ def contour(points: Array) -> Contour:
         CloudError: If there are too few distinct points or all lie on one line.
     """
     graph = contour_graph(points)
-    levels = contour_levels(graph)
+    levels = frameless_levels(graph, 2)
     heard = levels[0].neighborhoods
     with torch.no_grad():
         tensor, side = load_contour_network()(levels)
@@ -76,12 +76,17 @@ def contour_graph(points: Array) -> Graph:
     return build_graph(np.pad(points, ((0, 0), (0, 1))))
 
 
-def contour_levels(graph: Graph) -> list[AnyDimLevel]:
-    """The levels of a flat graph in its two dimensions, in float32."""
+def frameless_levels(graph: Graph, dimension: int) -> list[AnyDimLevel]:
+    """The levels of a graph without its frames, in float32.
+
+    Args:
+        graph: Of points whose coordinates beyond the first ``dimension`` are equal.
+        dimension: 2 or 3.
+    """
     levels: list[AnyDimLevel] = []
     for level in graph.levels:
         edges = torch.from_numpy(level.edges)
-        offsets = turned(edges[:3], torch.from_numpy(level.frames), back=True)[:2]
+        offsets = turned(edges[:3], torch.from_numpy(level.frames), back=True)[:dimension]
         heard = AnyDimNeighborhoods(
             torch.from_numpy(level.neighbors), offsets.float(), edges[5].exp().float()
         )

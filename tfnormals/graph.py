@@ -91,14 +91,7 @@ def build_graph(points: Array) -> Graph:
     Raises:
         CloudError: If there are fewer distinct points or all lie on one line.
     """
-    placed = pose(points)
-    if placed.dimensions == 1:
-        raise CloudError("all points lie on one line; normals of a line are undefined")
-    step = _ROUNDING * placed.size / np.sqrt(len(points)) or 1.0
-    centred = points - placed.centre
-    centred = (centred - centred.mean(0)) / step  # twice: a far origin rounds the centre
-    canonical = np.round(centred @ placed.axes.T)
-    order = morton_order(canonical)
+    placed, centred, canonical, order = _ordered(points)
     ordered = canonical[order]
     first = np.r_[True, (ordered[1:] != ordered[:-1]).any(1)]
     inverse = np.empty(len(points), np.int64)
@@ -112,6 +105,31 @@ def build_graph(points: Array) -> Graph:
     levels = _described(stages[:LEVELS], placed.axes)
     overview = _described(stages[skipped:], placed.axes)
     return Graph(levels, overview, skipped, order, inverse, placed)
+
+
+def farthest_points(points: Array) -> Rows:
+    """Rows of one of ``RATIO`` points, as far apart as can be; what a level leaves to the next.
+
+    Args:
+        points: (n, 3) finite coordinates that are not all on one line.
+
+    Raises:
+        CloudError: If all lie on one line.
+    """
+    _, _, canonical, order = _ordered(points)
+    return order[_farthest_points(canonical[order])]
+
+
+def _ordered(points: Array) -> tuple[Pose, Array, Array, Rows]:
+    """The pose, the points centred and canonical (n, 3), and the rows along the Morton curve."""
+    placed = pose(points)
+    if placed.dimensions == 1:
+        raise CloudError("all points lie on one line; normals of a line are undefined")
+    step = _ROUNDING * placed.size / np.sqrt(len(points)) or 1.0
+    centred = points - placed.centre
+    centred = (centred - centred.mean(0)) / step  # twice: a far origin rounds the centre
+    canonical = np.round(centred @ placed.axes.T)
+    return placed, centred, canonical, morton_order(canonical)
 
 
 class _Gaussians(NamedTuple):

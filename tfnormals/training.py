@@ -30,6 +30,8 @@ WARMUP_STEPS = 200
 CLIP_NORM = 1.0
 EMA_DECAY = 0.999
 SIDE_WEIGHT = 1.0
+SQUARE_WEIGHT = 3.0
+"""Weight of the squared angle beside the sine in the loss of directions."""
 ERROR_WEIGHT = 0.2
 BEFORE_WEIGHT = 0.3
 VALIDATION_CLOUDS = 20
@@ -257,15 +259,16 @@ def normal_losses(
 ) -> dict[str, Tensor]:
     """The losses of predicted directions and sides against true outward normals (n, 3).
 
-    direction: mean of sine plus squared angle between the last lines and the normals; before: the
-    same of the lines before the votes; side: binary cross-entropy of the logit ``side . line``;
-    error: how far the expected sines are off. ``loss`` is their weighted sum.
+    direction: half the mean of sine plus three times squared angle between the last lines and the
+    normals; before: the same of the lines before the votes; side: binary cross-entropy of the
+    logit ``side . line``; error: how far the expected sines are off. ``loss`` is their weighted
+    sum.
     """
     truth = normals.T
     sines = [torch.linalg.cross(one.lines, truth, dim=0).norm(dim=0) for one in rounds]
     cosines = [(one.lines * truth).sum(0) for one in rounds]
     before, *_, direction = (
-        (sine + torch.atan2(sine, cosine.abs()) ** 2).mean()
+        (sine + SQUARE_WEIGHT * torch.atan2(sine, cosine.abs()) ** 2).mean() / 2
         for sine, cosine in zip(sines, cosines, strict=True)
     )
     logit = (side * rounds[-1].lines.detach()).sum(0) * cosines[-1].detach().sign()

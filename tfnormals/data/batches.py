@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..graph import MIN_POINTS, build_graph
+from ..graph import MIN_POINTS, OVERVIEW, RATIO, build_graph, farthest_points
 from ..network import LevelTensors, level_tensors
 from ..tensorframes import Neighborhoods
 from .procedural import procedural_surface
@@ -23,6 +23,9 @@ LARGE_SHARE = 0.3
 the points, as it does in scans."""
 PROCEDURAL_SHARE = 0.5
 """Share of procedural clouds when there are other sources too."""
+THINNED_SHARE = 0.25
+"""Share of clouds, up to the size of an overview, that are the farthest points of a denser one, as
+an overview is: evenly spaced, and noisier than the cloud, since outliers are far from others."""
 
 
 class Batch(NamedTuple):
@@ -54,7 +57,7 @@ class TrainingBatches(Dataset[Batch]):
         rng = np.random.default_rng([self.seed, step])
         size = _size(rng)
         count = max(1, round(self.points / size))
-        clouds = [_cloud(self._source(rng), size, rng) for _ in range(count)]
+        clouds = [_cloud(self._source(rng), size, rng, THINNED_SHARE) for _ in range(count)]
         return joined(clouds, 1.0 if rng.random() < 0.5 else -1.0)
 
     def _source(self, rng: np.random.Generator) -> Source:
@@ -69,6 +72,13 @@ def _sample(source: Source, size: int, rng: np.random.Generator) -> Sample:
     return labelled_sample(source.points, source.normals, size, rng)
 
 
+def _thinned(source: Source, size: int, rng: np.random.Generator) -> Sample:
+    """The farthest points of a cloud that is denser by one level."""
+    points, normals, weight = _sample(source, RATIO * size, rng)
+    kept = farthest_points(points)
+    return Sample(points[kept], normals[kept], weight)
+
+
 def _size(rng: np.random.Generator) -> int:
     """Points of the clouds of a batch."""
     smallest, large, largest = CLOUD_POINTS
@@ -77,10 +87,18 @@ def _size(rng: np.random.Generator) -> int:
     return int(np.exp(rng.uniform(np.log(smallest), np.log(large))))
 
 
-def _cloud(source: Source, size: int, rng: np.random.Generator) -> Batch:
-    """One sampled cloud with its graph, as a batch of its own."""
+def _cloud(source: Source, size: int, rng: np.random.Generator, thinned: float = 0.0) -> Batch:
+    """One sampled cloud with its graph, as a batch of its own.
+
+    Args:
+        source: What is sampled.
+        size: Number of points, about.
+        rng: Source of all randomness.
+        thinned: Probability of the farthest points of a denser cloud.
+    """
     while True:
-        sample = _sample(source, size, rng)
+        thin = thinned > 0 and size <= OVERVIEW and rng.random() < thinned
+        sample = (_thinned if thin else _sample)(source, size, rng)
         if len(np.unique(sample.points, axis=0)) >= MIN_POINTS:
             break
     graph = build_graph(sample.points)
