@@ -9,8 +9,8 @@ from tfnormals import estimate_normals
 from tfnormals.contours import (
     agreed_sides,
     contour_graph,
-    frameless_levels,
     contour_model_path,
+    frameless_levels,
     load_contour_network,
 )
 from tfnormals.errors import CloudError
