@@ -126,8 +126,9 @@ def loss(network: PointNet, batch: Clouds, generator: torch.Generator) -> torch.
     """That of ``training.normal_losses``, without votes."""
     found = network(batch, network.frames(batch, generator))
     directions = Directions(found.lines.T, found.doubt)
-    weight = torch.ones_like(found.doubt)
-    return normal_losses([directions] * 2, found.side.T, batch.normals, weight)["loss"]
+    sure = torch.ones_like(found.doubt)
+    lengths = torch.bincount(batch.levels[0].cloud).tolist()
+    return normal_losses([directions] * 2, found.side.T, batch.normals, sure, lengths)["loss"]
 
 
 def errors(network: PointNet, clouds: list[Clouds], pose: Pose) -> Errors:

@@ -15,7 +15,15 @@ from tfnormals.data.batches import validation_clouds
 from tfnormals.data.surfaces import closed_surface
 from tfnormals.network import NetworkConfig
 from tfnormals.pretrained import RUN_MODEL, load_model
-from tfnormals.training import METRICS, STATE, Trainer, TrainingConfig, normal_losses, on_device
+from tfnormals.training import (
+    EASIEST,
+    METRICS,
+    STATE,
+    Trainer,
+    TrainingConfig,
+    normal_losses,
+    on_device,
+)
 from tfnormals.voting import Directions
 
 STEPS, EVERY, STOPPED = 12, 4, 9
@@ -148,7 +156,8 @@ def loss_of(network, clouds):
         for one in clouds:
             found = network(one.levels, 1.0)
             rounds = network.voted(found, one.levels)
-            losses.append(normal_losses(rounds, found.side, one.normals, one.side_weight)["loss"])
+            truth = one.normals, one.side_weight, one.lengths
+            losses.append(normal_losses(rounds, found.side, *truth)["loss"])
     return float(torch.stack(losses).mean())
 
 
@@ -244,13 +253,13 @@ NORMALS = torch.nn.functional.normalize(
 ONES = torch.ones(50, dtype=torch.float64)
 
 
-def losses(direction, side, error=0.5, side_weight=ONES, before=None):
+def losses(direction, side, error=0.5, side_weight=ONES, before=None, lengths=(50,)):
     """Of directions (n, 3), after votes that changed nothing unless ``before`` is given."""
     doubt = torch.full((50,), error, dtype=torch.float64).logit()
     first, last = (
         Directions(d.T, doubt) for d in (direction if before is None else before, direction)
     )
-    return normal_losses([first, last], side.T, NORMALS, side_weight)
+    return normal_losses([first, last], side.T, NORMALS, side_weight, lengths)
 
 
 def tilted(degrees):
@@ -261,13 +270,14 @@ def tilted(degrees):
     return math.cos(angle) * NORMALS + math.sin(angle) * across
 
 
-def test_right_normals_have_no_direction_loss():
-    assert losses(NORMALS, NORMALS)["direction"] < LAYER
+def test_right_normals_have_the_smallest_direction_loss():
+    assert losses(NORMALS, NORMALS)["direction"].item() == pytest.approx(math.sqrt(EASIEST))
 
 
 @pytest.mark.parametrize("degrees", [1, 30, 60, 90])
 def test_the_direction_loss_grows_with_the_angle(degrees):
-    expected = (math.sin(math.radians(degrees)) + 3 * math.radians(degrees) ** 2) / 2
+    angle = math.radians(degrees)
+    expected = math.sin(angle) + math.sqrt(angle**2 + EASIEST)
 
     assert losses(tilted(degrees), NORMALS)["direction"].item() == pytest.approx(expected)
     assert losses(NORMALS, NORMALS, before=tilted(degrees))["before"].item() == pytest.approx(
@@ -287,7 +297,17 @@ def test_the_side_loss_is_lower_for_the_right_side():
     right, unsure, wrong = (losses(NORMALS, factor * NORMALS)["side"] for factor in (3, 0, -3))
 
     assert right < unsure < wrong
-    assert unsure.item() == pytest.approx(math.log(2))
+    assert unsure.item() == pytest.approx(math.sqrt(math.log(2) + EASIEST))
+
+
+def test_clouds_count_by_the_root_of_their_mean_square():
+    half = torch.arange(50)[:, None] < 25
+    mixed = torch.where(half, tilted(40), NORMALS)
+    one, two = (losses(mixed, NORMALS, lengths=lengths) for lengths in ((50,), (25, 25)))
+    apart = [losses(tilted(degrees), NORMALS)["direction"].item() for degrees in (0, 40)]
+
+    assert two["direction"].item() == pytest.approx(sum(apart) / 2)
+    assert one["direction"].item() > two["direction"].item()
 
 
 def test_the_share_of_right_sides_counts_decidable_points_only():

@@ -29,9 +29,9 @@ METRICS = "metrics.jsonl"
 WARMUP_STEPS = 200
 CLIP_NORM = 1.0
 EMA_DECAY = 0.999
-SIDE_WEIGHT = 1.0
-SQUARE_WEIGHT = 3.0
-"""Weight of the squared angle beside the sine in the loss of directions."""
+SIDE_WEIGHT = 2.5
+EASIEST = 1e-3
+"""Added to the mean square of a cloud before its root, which bounds what an easy cloud weighs."""
 ERROR_WEIGHT = 0.2
 BEFORE_WEIGHT = 0.3
 VALIDATION_CLOUDS = 20
@@ -154,7 +154,9 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             prediction = self.network(batch.levels, batch.hand)
         rounds = self.network.voted(prediction, batch.levels)
-        losses = normal_losses(rounds, prediction.side, batch.normals, batch.side_weight)
+        losses = normal_losses(
+            rounds, prediction.side, batch.normals, batch.side_weight, batch.lengths
+        )
         self.optimizer.zero_grad()
         losses["loss"].backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
@@ -255,24 +257,31 @@ class _CountFrom(Sampler[int]):
 
 
 def normal_losses(
-    rounds: Sequence[Directions], side: Tensor, normals: Tensor, side_weight: Tensor
+    rounds: Sequence[Directions],
+    side: Tensor,
+    normals: Tensor,
+    side_weight: Tensor,
+    lengths: Sequence[int],
 ) -> dict[str, Tensor]:
     """The losses of predicted directions and sides against true outward normals (n, 3).
 
-    direction: half the mean of sine plus three times squared angle between the last lines and the
-    normals; before: the same of the lines before the votes; side: binary cross-entropy of the
-    logit ``side . line``; error: how far the expected sines are off. ``loss`` is their weighted
-    sum.
+    direction: mean over the clouds of the root mean square angle plus the mean sine between the
+    last lines and the normals; before: the same of the lines before the votes; side: mean over
+    the clouds of the root of their mean binary cross-entropy of the logit ``side . line``;
+    error: how far the expected sines are off. ``loss`` is their weighted sum.
+
+    The roots are those of the figures that count, means over clouds of root mean squares: a cloud
+    whose noise hides the answer teaches less than one that could still be made right.
     """
     truth = normals.T
     sines = [torch.linalg.cross(one.lines, truth, dim=0).norm(dim=0) for one in rounds]
     cosines = [(one.lines * truth).sum(0) for one in rounds]
     before, *_, direction = (
-        (sine + SQUARE_WEIGHT * torch.atan2(sine, cosine.abs()) ** 2).mean() / 2
+        sine.mean() + _mean_root(torch.atan2(sine, cosine.abs()) ** 2, lengths)
         for sine, cosine in zip(sines, cosines, strict=True)
     )
     logit = (side * rounds[-1].lines.detach()).sum(0) * cosines[-1].detach().sign()
-    wrong = (side_weight * nn.functional.softplus(-logit)).mean()
+    wrong = _mean_root(nn.functional.softplus(-logit), lengths, side_weight)
     errors = [
         (one.doubt.sigmoid() - sine.detach()).abs().mean()
         for one, sine in zip(rounds, sines, strict=True)
@@ -283,6 +292,13 @@ def normal_losses(
     sure = side_weight == 1
     right = ((logit > 0) & sure).sum() / sure.sum().clamp(min=1)
     return {"loss": total, **losses, "sides_right": right}
+
+
+def _mean_root(squares: Tensor, lengths: Sequence[int], weight: Tensor | None = None) -> Tensor:
+    """Mean over all points of the root mean of their cloud, times their weight."""
+    roots = [(part.mean() + EASIEST).sqrt().expand(len(part)) for part in squares.split(lengths)]
+    every = torch.cat(roots)
+    return (every if weight is None else weight * every).mean()
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:

@@ -1,5 +1,6 @@
 """Training batches: clouds with their truth and their graphs, a function of seed and step."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from ..graph import MIN_POINTS, OVERVIEW, RATIO, build_graph, farthest_points
 from ..network import LevelTensors, level_tensors
 from ..tensorframes import Neighborhoods
 from .procedural import procedural_surface
+from .rendering import Floats
 from .sampling import Sample, labelled_sample, training_sample
 from .sources import Source
 from .surfaces import Surface
@@ -36,6 +38,8 @@ class Batch(NamedTuple):
     """(n, 3) true outward normals, in the order of the finest level."""
     side_weight: Tensor
     """(n,) how much the side of a point counts."""
+    lengths: tuple[int, ...]
+    """Number of points of each cloud."""
     hand: float
     """Handedness of the frames, 1 or -1."""
 
@@ -45,13 +49,14 @@ class TrainingBatches(Dataset[Batch]):
 
     Args:
         sources: Half of the clouds are sampled from them, the rest, or all when there are none,
-            from procedural solids.
+            from procedural solids. Those named ``KIND__NAME`` are balanced, see ``kind_shares``.
         points: Points of a batch, about: one large cloud or several small ones.
         seed: With the step, the only source of randomness.
     """
 
     def __init__(self, sources: Sequence[Source], points: int, seed: int) -> None:
         self.sources, self.points, self.seed = sources, points, seed
+        self.shares = kind_shares([source.name for source in sources])
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
@@ -63,7 +68,22 @@ class TrainingBatches(Dataset[Batch]):
     def _source(self, rng: np.random.Generator) -> Source:
         if not self.sources or rng.random() < PROCEDURAL_SHARE:
             return procedural_surface(rng)
-        return self.sources[int(rng.integers(len(self.sources)))].scaled()
+        return self.sources[int(rng.choice(len(self.sources), p=self.shares))].scaled()
+
+
+def kind_shares(names: Sequence[str]) -> Floats:
+    """Share of each source in training, (n,): a kind of n sources weighs the square root of n.
+
+    Otherwise hundreds of machined blocks would drown a few dozen bodies.
+
+    Args:
+        names: ``KIND__NAME``, as collections of meshes are often named; others are one kind.
+    """
+    kinds = [name.rpartition("/")[2].partition("__") for name in names]
+    labels = [kind if mark else "" for kind, mark, _ in kinds]
+    counts = Counter(labels)
+    weights = np.array([counts[label] ** -0.5 for label in labels])
+    return weights / weights.sum()
 
 
 def _sample(source: Source, size: int, rng: np.random.Generator) -> Sample:
@@ -104,7 +124,7 @@ def _cloud(source: Source, size: int, rng: np.random.Generator, thinned: float =
     graph = build_graph(sample.points)
     normals = torch.from_numpy(sample.normals[graph.order]).float()
     weight = torch.full((len(normals),), sample.side_weight)
-    return Batch(level_tensors(graph.levels), normals, weight, 1.0)
+    return Batch(level_tensors(graph.levels), normals, weight, (len(normals),), 1.0)
 
 
 def validation_clouds(sources: Sequence[Source], count: int, size: int) -> list[Batch]:
@@ -142,6 +162,7 @@ def joined(clouds: Sequence[Batch], hand: float) -> Batch:
         levels,
         torch.cat([cloud.normals for cloud in clouds]),
         torch.cat([cloud.side_weight for cloud in clouds]),
+        tuple(length for cloud in clouds for length in cloud.lengths),
         hand,
     )
 
