@@ -313,6 +313,63 @@ def test_a_sensor_sees_the_sides_of_a_plane(plane_network):
     assert result.confidence.min() > 0
 
 
+@pytest.mark.parametrize("lost", [[np.nan, 0, 9], [np.inf] * 3])
+def test_the_side_of_a_point_without_a_sensor_is_a_guess(lost, small_network):
+    points, eyes = cloud(), np.tile([0.0, 0, 9], (300, 1))
+    points[7] = np.inf
+    eyes[7:10] = lost
+
+    result = estimate(points, small_network, orient="viewpoint", viewpoint=eyes)
+
+    assert (result.skipped, result.unseen) == (1, 2)
+    np.testing.assert_allclose(np.linalg.norm(result.normals[8:10], axis=1), 1)
+    assert np.flatnonzero(result.confidence == 0).tolist() == [7, 8, 9]
+
+
+@pytest.mark.parametrize("toward", [(0, 0, 1), (0.0, 3e-200, -4e-200), (1e300, -1e300, 0.0)])
+def test_normals_point_to_the_side_of_a_direction(toward, small_network):
+    points = cloud()
+
+    normals, confidence = estimate_normals(
+        points, model=small_network, orient="toward", toward=toward
+    )
+
+    cosine = normals @ (toward / np.linalg.norm(np.divide(toward, max(map(abs, toward)))))
+    cosine /= max(map(abs, toward))
+    assert (cosine >= 0).all()
+    assert confidence[cosine < np.cos(np.radians(89))].max() < 0.11
+    assert confidence[cosine > 0.5].max() > 0.11
+
+
+def test_a_direction_is_a_sensor_far_away(small_network):
+    points, up = cloud(), np.array([0.2, -0.3, 0.9])
+
+    near, far = (
+        estimate_normals(points, model=small_network, **faced)
+        for faced in (
+            {"orient": "toward", "toward": up},
+            {"orient": "viewpoint", "viewpoint": 1e12 * up},
+        )
+    )
+
+    np.testing.assert_array_equal(near[0], far[0])
+    np.testing.assert_allclose(near[1], far[1], atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", MOTIONS)
+def test_normals_that_face_a_direction_follow_it_and_the_cloud(kind, exact_network):
+    points, up = cloud(cube), np.array([0.3, -0.4, 2.0])
+    moved = motion(kind, len(points), np.random.default_rng(0))
+
+    rest, other = (
+        estimate(p, exact_network, dtype=torch.float64, orient="toward", toward=t)
+        for p, t in ((points, up), (moved.points(points), moved.matrix @ up))
+    )
+
+    assert angle_deg(other.normals, moved.normals(rest.normals)).max() < EXACT_DEG
+    np.testing.assert_allclose(other.confidence, rest.confidence[moved.order], atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", TURNS)
 def test_normals_that_face_a_sensor_follow_it_and_the_cloud(kind, exact_network):
     points, eye = cloud(cube), np.array([[0.3, -4.0, 2.0]])
@@ -356,6 +413,7 @@ def test_a_wrong_shape_is_named(shape, small_network):
         ([1.0, 2.0], r"viewpoint has shape \(2,\); give \(3,\) or \(300, 3\)"),
         (np.zeros((299, 3)), r"viewpoint has shape \(299, 3\); give \(3,\) or \(300, 3\)"),
         ([0.0, np.nan, 0.0], "the viewpoint is not finite"),
+        (np.full((300, 3), np.nan), "the viewpoint is not finite"),
     ],
 )
 def test_a_wrong_viewpoint_is_explained(viewpoint, message, small_network):
@@ -363,8 +421,35 @@ def test_a_wrong_viewpoint_is_explained(viewpoint, message, small_network):
         estimate_normals(cloud(), model=small_network, orient="viewpoint", viewpoint=viewpoint)
 
 
+@pytest.mark.parametrize(
+    ("toward", "message"),
+    [
+        (None, "there is no toward; give one"),
+        ([0.0, 1.0], r"toward has shape \(2,\); give \(3,\)"),
+        (np.ones((300, 3)), r"toward has shape \(300, 3\); give \(3,\)"),
+        ([0.0, 0.0, 0.0], "not all zero"),
+        ([0.0, np.nan, 1.0], "give finite numbers"),
+    ],
+)
+def test_a_wrong_direction_is_explained(toward, message, small_network):
+    with pytest.raises(ValueError, match=message):
+        estimate_normals(cloud(), model=small_network, orient="toward", toward=toward)
+
+
+@pytest.mark.parametrize(
+    ("orient", "given"), [("outward", "viewpoint"), ("none", "toward"), ("toward", "viewpoint")]
+)
+def test_a_place_that_would_be_ignored_is_refused(orient, given, small_network):
+    places = {"toward": [0, 0, 1]} if orient == "toward" else {}
+
+    with pytest.raises(ValueError, match=f"{given} is of no use with orient {orient}"):
+        estimate_normals(
+            cloud(), model=small_network, orient=orient, **places, **{given: [0, 0, 1]}
+        )
+
+
 def test_an_unknown_orientation_lists_the_known_ones(small_network):
-    with pytest.raises(ValueError, match="available: outward, viewpoint, none"):
+    with pytest.raises(ValueError, match="available: outward, viewpoint, toward, none"):
         estimate_normals(cloud(), model=small_network, orient="inward")
 
 

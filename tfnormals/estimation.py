@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from .network import TensorFramesPointNet, level_tensors
 from .orientation import agreed, facing, informed
 from .pretrained import DEFAULT_MODEL, load_model
 
-Orient = Literal["outward", "viewpoint", "none"]
+Orient = Literal["outward", "viewpoint", "toward", "none"]
 OnProgress = Callable[[int, int], None]
 Points = TypeVar("Points", NDArray[np.floating], Tensor)
 
@@ -38,6 +38,8 @@ class Estimate(NamedTuple):
     """All points lie on one plane, so that nothing tells its sides apart."""
     skipped: int
     """Points with a coordinate that is not finite."""
+    unseen: int
+    """Other points whose own sensor position is not finite: their side is a guess."""
 
 
 def estimate_normals(
@@ -47,6 +49,7 @@ def estimate_normals(
     device: str = "auto",
     orient: Orient = "outward",
     viewpoint: ArrayLike | None = None,
+    toward: ArrayLike | None = None,
 ) -> tuple[Points, Points]:
     """Unit normals of a point cloud, pointing outward, and how sure they are.
 
@@ -58,8 +61,11 @@ def estimate_normals(
         model: Shipped name, path of a model, or a loaded network. Outlines have a model of their
             own, ``contour-v1``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        orient: ``outward``; ``viewpoint``: towards the sensor; ``none``: signs mean nothing.
-        viewpoint: Sensor position, or one for each point, for ``viewpoint``.
+        orient: ``outward``; ``viewpoint``: towards the sensor; ``toward``: to the side of a
+            direction, as of a sensor far away; ``none``: signs mean nothing.
+        viewpoint: Sensor position, for ``viewpoint``; or one for each point, where those that are
+            not finite leave the side a guess, of confidence 0.
+        toward: For ``toward``: a vector of any length, such as (0, 0, 1) for an airborne scan.
 
     Returns:
         Normals, of the shape of the points, and confidence (n,), of the type, dtype and device
@@ -68,12 +74,17 @@ def estimate_normals(
     Raises:
         CloudError: If there are too few distinct points or all lie on one line.
         ModelError: If the model is unknown or damaged.
-        ValueError: If the shape is wrong or the viewpoint is missing.
+        ValueError: If a shape is wrong, or viewpoint or direction is missing or of no use.
     """
     network = load_model(model) if isinstance(model, str) else model
     array = _as_array(points)
     result = estimate(
-        array, network, device=pick_device(device), orient=orient, viewpoint=viewpoint
+        array,
+        network,
+        device=pick_device(device),
+        orient=orient,
+        viewpoint=viewpoint,
+        toward=toward,
     )
     return _like(result.normals, points), _like(result.confidence, points)
 
@@ -86,6 +97,7 @@ def estimate(
     device: str | torch.device = "cpu",
     orient: Orient = "outward",
     viewpoint: ArrayLike | None = None,
+    toward: ArrayLike | None = None,
     on_progress: OnProgress | None = None,
 ) -> Estimate:
     """As ``estimate_normals``, for a loaded network, with all that is known of the result.
@@ -97,11 +109,12 @@ def estimate(
         device: Where the network runs; the graph is built on the CPU.
         orient: See ``estimate_normals``.
         viewpoint: See ``estimate_normals``.
+        toward: See ``estimate_normals``.
         on_progress: Called with the number of finished and of all steps.
     """
     finite = np.isfinite(points).all(1)
     used = points[finite]
-    _check_orient(orient, viewpoint, points.shape)
+    _check_orient(orient, viewpoint, toward, points.shape)
     _check_count(used)
     if points.shape[1] == 2:
         unit, sure, error, symmetric = contour(used)
@@ -121,12 +134,16 @@ def estimate(
         sure = np.zeros(len(unit)) if planar else np.tanh(logit / 2)
     if orient == "none":
         sure = np.ones(len(unit))
-    elif orient == "viewpoint":
-        eyes = np.broadcast_to(np.asarray(viewpoint, float), points.shape)[finite]
-        unit, sure = facing(unit, eyes - used)
+    unseen = 0
+    if orient in ("viewpoint", "toward"):
+        given = viewpoint if toward is None else toward
+        faced = np.broadcast_to(np.asarray(given, float), points.shape)[finite]
+        sight = faced - used if toward is None else faced
+        unit, sure = facing(unit, sight)
+        unseen = int((~np.isfinite(sight)).any(1).sum())
     normals, confidence = np.full(points.shape, np.nan), np.zeros(len(points))
     normals[finite], confidence[finite] = unit, np.clip(sure * (1 - error), 0, 1)
-    return Estimate(normals, confidence, symmetric, planar, int((~finite).sum()))
+    return Estimate(normals, confidence, symmetric, planar, int((~finite).sum()), unseen)
 
 
 def _placed(
@@ -154,18 +171,31 @@ def pick_device(device: str) -> torch.device:
     return torch.device(name)
 
 
-def _check_orient(orient: Orient, viewpoint: ArrayLike | None, shape: tuple[int, ...]) -> None:
-    if orient not in ("outward", "viewpoint", "none"):
-        raise ValueError(f"unknown orient '{orient}'; available: outward, viewpoint, none")
-    if orient == "viewpoint":
-        if viewpoint is None:
-            raise ValueError("orient is viewpoint, but there is no viewpoint; give one")
+def _check_orient(
+    orient: Orient,
+    viewpoint: ArrayLike | None,
+    toward: ArrayLike | None,
+    shape: tuple[int, ...],
+) -> None:
+    if orient not in get_args(Orient):
+        raise ValueError(f"unknown orient '{orient}'; available: {', '.join(get_args(Orient))}")
+    for name, value in (("viewpoint", viewpoint), ("toward", toward)):
+        if value is None and name == orient:
+            raise ValueError(f"orient is {name}, but there is no {name}; give one")
+        if value is not None and name != orient:
+            raise ValueError(f"{name} is of no use with orient {orient}; leave out one of them")
+    if viewpoint is not None:
         if np.shape(viewpoint) not in (shape[1:], shape):
             raise ValueError(
                 f"viewpoint has shape {np.shape(viewpoint)}; give {shape[1:]} or {shape}"
             )
-        if not np.isfinite(np.asarray(viewpoint, float)).all():
+        if not np.isfinite(np.asarray(viewpoint, float)).all(-1).any():
             raise ValueError("the viewpoint is not finite; give finite coordinates")
+    if toward is not None:
+        if np.shape(toward) != shape[1:]:
+            raise ValueError(f"toward has shape {np.shape(toward)}; give {shape[1:]}")
+        if not np.isfinite(np.asarray(toward, float)).all() or not np.any(toward):
+            raise ValueError(f"toward is {toward}; give finite numbers that are not all zero")
 
 
 def _check_count(points: Array) -> None:

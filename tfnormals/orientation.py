@@ -65,9 +65,13 @@ def facing(normals: Array, sight: Array) -> tuple[Array, Array]:
     """Normals turned towards the sensor, and how clearly each faces it, 0 to 1.
 
     Args:
-        normals: (n, 3) unit vectors.
-        sight: (n, 3) from each point to the sensor; zero means unknown, with clearness 0.
+        normals: (n, 3) unit vectors, or (n, 2).
+        sight: From each point to the sensor, of any length; zero or not finite means unknown,
+            with clearness 0.
     """
+    size = np.abs(sight).max(1, keepdims=True)
+    known = np.isfinite(size) & (size > 0)
+    sight = np.where(known, sight, 0.0) / np.where(known, size, 1.0)  # squares cannot overflow
     distance = np.linalg.norm(sight, axis=1)
     cosine = (normals * sight).sum(1) / np.where(distance > 0, distance, 1.0)
     turned = np.where(cosine[:, None] < 0, -normals, normals)
