@@ -139,6 +139,19 @@ def test_viewpoint_is_read_unless_it_is_the_default(line, expected):
     assert (viewpoint if viewpoint is None else viewpoint.tolist()) == expected
 
 
+@pytest.mark.parametrize(
+    ("sides", "expected"),
+    [
+        ({"WIDTH": "3", "HEIGHT": "2"}, 3),
+        ({"WIDTH": "1", "HEIGHT": "6"}, 1),
+        ({"WIDTH": "6", "HEIGHT": "1"}, None),
+        ({"WIDTH": "6", "HEIGHT": None}, None),
+    ],
+)
+def test_an_organised_cloud_has_a_width(sides, expected):
+    assert read(pcd(vertices(6), **sides)).width == expected
+
+
 def test_old_header_is_kept_as_it_is():
     old = b"# Gr\xf6\xdfe\r\n\r\nVERSION .5\r\nCOLUMNS x y z%b\r\nSIZE 4 4 4%b\r\n"
     old += b"TYPE F F F%b\r\n# here\r\nPOINTS 2\r\nDATA binary\r\n"

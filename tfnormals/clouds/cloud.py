@@ -24,6 +24,10 @@ class Content(Protocol):
 
     format: ClassVar[str]
 
+    @property
+    def table(self) -> Table:
+        """The points, with one column for each of their attributes."""
+
     def with_normals(self, columns: NDArray[np.float32]) -> "Content":
         """The content with normals and confidence, `(n, d + 1)`, added or replaced."""
 
@@ -40,12 +44,35 @@ class Cloud:
         normals: Normals the file carries, of the same shape, or None.
         viewpoint: `(d,)` sensor position from a PCD VIEWPOINT other than the default, or None.
         content: The rest of the file, for `write_cloud`.
+        width: Points in a row of an organised PCD, one of HEIGHT > 1; None for others.
     """
 
     points: NDArray[np.float64]
     normals: NDArray[np.float64] | None
     viewpoint: NDArray[np.float64] | None
     content: Content = field(repr=False)
+    width: int | None = None
+
+    def columns(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Named attributes of the points, `(n, len(names))`, at the full precision of the file.
+
+        Args:
+            names: At least two; those of text files are known in lower case.
+
+        Raises:
+            CloudError: If there is no such column, or a cell is not a number.
+        """
+        table = self.content.table
+        own = [name if name in table.names else name.lower() for name in names]
+        missing = [
+            name for name, known in zip(names, own, strict=True) if known not in table.names
+        ]
+        if missing:
+            found = ", ".join(filter(None, table.names)) or "none has a name"
+            raise CloudError(
+                f"no {' '.join(missing)} among its columns ({found}); name those it has"
+            )
+        return table.values(own)
 
     def with_normals(
         self, normals: NDArray[np.float64], confidence: NDArray[np.float64]

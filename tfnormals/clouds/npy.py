@@ -43,11 +43,16 @@ class NpyContent:
     width: int
     version: tuple[int, int]
 
+    @property
+    def table(self) -> BinaryTable:
+        """The fields; the columns of a plain array have no names."""
+        return BinaryTable(self.array)
+
     def with_normals(self, columns: NDArray[np.float32]) -> "NpyContent":
         """The file with nx ny nz normal_confidence, from `(n, 4)`, in its own type if plain."""
         if self.width == 0:
             names = columns_of(NORMAL_COLUMNS, columns)
-            array = BinaryTable(self.array).with_columns(names, columns).rows
+            array = self.table.with_columns(names, columns).rows
         else:
             own = self.array[:, : self.width]
             parts = [own, columns]

@@ -47,6 +47,7 @@ class _Header(NamedTuple):
     points: int
     encoding: str
     viewpoint: NDArray[np.float64] | None
+    width: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,8 @@ def read_pcd(data: bytes) -> Cloud:
         raise CloudError(f"unknown DATA {header.encoding}; known: {', '.join(readers)}")
     table, after = readers[header.encoding](body, header)
     content = PcdContent(header, table, after)
-    return cloud_from_table(table, content, _NORMAL_FIELDS, header.viewpoint)
+    cloud = cloud_from_table(table, content, _NORMAL_FIELDS, header.viewpoint)
+    return replace(cloud, width=header.width)
 
 
 def _read_header(data: bytes, encoding: str) -> _Header:
@@ -133,8 +135,8 @@ def _read_header(data: bytes, encoding: str) -> _Header:
         )
     )
     _check_fields(fields)
-    viewpoint = _viewpoint(entries)
-    return _Header(lines, fields, _points(entries), encoding, viewpoint)
+    points, width = _extent(entries)
+    return _Header(lines, fields, points, encoding, _viewpoint(entries), width)
 
 
 def _values(entries: Mapping[str, list[str]], key: str, count: int) -> list[str]:
@@ -165,12 +167,13 @@ def _check_fields(fields: Sequence[_Field]) -> None:
         seen |= {name} - {_PADDING}
 
 
-def _points(entries: Mapping[str, list[str]]) -> int:
+def _extent(entries: Mapping[str, list[str]]) -> tuple[int, int | None]:
+    """The number of points, and of those in a row if there are several rows."""
     sides = [_integers(entries, side, 1)[0] for side in ("WIDTH", "HEIGHT") if side in entries]
     points = _integers(entries, "POINTS", 1)[0] if "POINTS" in entries else prod(sides)
     if len(sides) == 2 and prod(sides) != points:
         raise CloudError(f"WIDTH {sides[0]} x HEIGHT {sides[1]} is not POINTS {points}; {_FIX}")
-    return points
+    return points, sides[0] if len(sides) == 2 and sides[1] > 1 else None
 
 
 def _viewpoint(entries: Mapping[str, list[str]]) -> NDArray[np.float64] | None:

@@ -57,6 +57,11 @@ class PlyContent:
     newline: bytes
     body: _Body
 
+    @property
+    def table(self) -> Table:
+        """The vertices."""
+        return self.body.vertices
+
     def with_normals(self, columns: NDArray[np.float32]) -> "PlyContent":
         """The file with properties nx ny nz normal_confidence, from `(n, 4)`."""
         names = columns_of(NORMAL_COLUMNS, columns)

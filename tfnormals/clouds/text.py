@@ -38,6 +38,11 @@ class TextContent:
     header: int | None
     rows: TextRows
 
+    @property
+    def table(self) -> TextRows:
+        """The rows."""
+        return self.rows
+
     def with_normals(self, columns: NDArray[np.float32]) -> "TextContent":
         """The file with columns nx ny nz normal_confidence, from `(n, 4)`."""
         rows = self.rows.with_columns(columns_of(NORMAL_COLUMNS, columns), columns)
