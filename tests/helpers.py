@@ -121,6 +121,18 @@ def cube(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
     return points, normals
 
 
+def depth_picture(height: int, width: int) -> Array:
+    """The points (height * width, 3) that a camera at the origin sees of a ball before a wall."""
+    y, x = np.mgrid[:height, :width]
+    sight = np.stack([x - (width - 1) / 2, y - (height - 1) / 2, np.full_like(x, width)], -1)
+    sight = (sight / np.linalg.norm(sight, axis=2, keepdims=True)).reshape(-1, 3)
+    ball, radius = np.array([0.1, 0.05, 1.5]), 0.4
+    nearest = sight @ ball
+    inside = nearest**2 - ball @ ball + radius**2
+    wall = 3 / (sight @ np.array([0.3, 0.2, 1.0]))
+    return np.where(inside > 0, nearest - np.sqrt(np.maximum(inside, 0)), wall)[:, None] * sight
+
+
 def lattice(*counts: int) -> Array:
     """All points with whole coordinates from 0 up to below the counts, (product, 3)."""
     axes = np.meshgrid(*(np.arange(float(count)) for count in counts), indexing="ij")
