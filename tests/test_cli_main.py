@@ -93,7 +93,7 @@ def test_the_entry_point_is_the_command_line():
 
 
 def test_the_command_line_repeats_constants_of_slow_modules_truly():
-    from tfnormals.cli.outcome import Orient as Told
+    from tfnormals.cli.sides import Orient as Told
     from tfnormals.clouds import FORMATS
     from tfnormals.estimation import Orient
     from tfnormals.pretrained import DEFAULT_MODEL as TRUE_DEFAULT

@@ -1,24 +1,12 @@
 """What ``predict`` tells about a cloud, to people and to programs."""
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from .sides import Side
 from .targets import Job
 
 if TYPE_CHECKING:
     from ..estimation import Estimate
-
-Orient = Literal["outward", "viewpoint", "none"]
-Viewpoint = tuple[float, float, float]
-
-
-class Side(NamedTuple):
-    """How the sides of the normals are chosen."""
-
-    orient: Orient
-    viewpoint: tuple[float, ...] | None = None
-    """The sensor, for ``viewpoint``."""
-    owner: str = ""
-    """Where the viewpoint is from, such as "of the file"."""
 
 
 class Outcome(NamedTuple):
@@ -41,6 +29,9 @@ class Outcome(NamedTuple):
             "low_confidence_share": round(self._low_confidence_share, 4),
             "orient": self.side.orient,
             "viewpoint": self.side.viewpoint,
+            "viewpoint_source": self.side.source,
+            "points_without_sensor": self.estimate.unseen,
+            "toward": self.side.toward,
             "planar": self.estimate.planar,
             "ambiguous": self.estimate.ambiguous,
         }
@@ -63,9 +54,10 @@ class Outcome(NamedTuple):
         remarks = []
         if self.contour_model:
             remarks.append(f"a 2-D contour, taken to be closed (model {self.contour_model})")
-        if self.side.viewpoint:
-            place = " ".join(f"{value:g}" for value in self.side.viewpoint)
-            remarks.append(f"facing the viewpoint {place} {self.side.owner}".rstrip())
+        if self.side.told:
+            remarks.append(self.side.told)
+        if self.estimate.unseen:
+            remarks.append(f"{self.estimate.unseen:,} without a sensor, their side is a guess")
         if self.estimate.skipped:
             remarks.append(f"{self.estimate.skipped:,} not finite, given NaN")
         if self.estimate.planar and self.side.orient == "outward":

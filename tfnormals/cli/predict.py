@@ -2,9 +2,10 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,15 +14,14 @@ import typer
 from ..errors import CloudError, OutputExistsError
 from .console import progress_bar, say_error, talk, write_json
 from .options import DEFAULT_MODEL, DeviceOption, JsonOption, ModelOption, usable_device
-from .outcome import Orient, Outcome, Side, Viewpoint
+from .outcome import Outcome
+from .sides import Direction, Names, Orient, SideOptions, Vector
 from .targets import STREAM, Job, plan
 
 if TYPE_CHECKING:
     import torch
 
     from ..clouds import Cloud
-    from ..estimation import Estimate, OnProgress
-    from ..geometry import Array
     from ..network import TensorFramesPointNet
 
 Format = Literal["ply", "pcd", "xyz", "txt", "csv", "asc", "npy"]
@@ -48,12 +48,27 @@ def predict_clouds(
     orient: Annotated[
         Orient | None,
         typer.Option(
-            help="Side of the normals; by default outward, or towards the viewpoint that is "
-            "given or that a PCD holds."
+            help="Side of the normals; by default outward, or towards the sensor that is given "
+            "or that a PCD tells: its VIEWPOINT, or the origin of a depth picture."
         ),
     ] = None,
     viewpoint: Annotated[
-        Viewpoint | None, typer.Option(metavar="X Y Z", help="Position of the sensor.")
+        Vector | None, typer.Option(metavar="X Y Z", help="Position of the sensor.")
+    ] = None,
+    toward: Annotated[
+        Direction | None,
+        typer.Option(
+            metavar="DIR",
+            parser=Direction.parse,
+            help="Normals point to this side, +z for an airborne scan: +x, -x, +y, -y, +z, -z or "
+            "X,Y,Z.",
+        ),
+    ] = None,
+    sensor_columns: Annotated[
+        Names | None,
+        typer.Option(
+            metavar="X Y Z", help="Columns of the file with the sensor position of each point."
+        ),
     ] = None,
     file_format: Annotated[
         Format | None,
@@ -70,11 +85,12 @@ def predict_clouds(
     The output is the input with unit normals and their confidence, 0 to 1, added or replaced;
     all else is kept.
     """
-    _check_viewpoint(orient, viewpoint)
+    sides = SideOptions(orient, viewpoint, toward, sensor_columns)
+    sides.check()
     jobs = plan(clouds, output, overwrite=overwrite)
     if json_lines and any(job.target == STREAM for job in jobs):
         raise typer.BadParameter("stdout takes the cloud; give -o", param_hint="--json")
-    predictor = _Predictor(model, device, orient, viewpoint, file_format, overwrite, quiet)
+    predictor = _Predictor(model, device, sides, file_format, overwrite, quiet)
     failed = 0
     for number, job in enumerate(jobs, start=1):
         label = f"{number}/{len(jobs)} {job.source_name}" if len(jobs) > 1 else job.source_name
@@ -107,8 +123,7 @@ class _Predictor:
 
     model: str
     device: str
-    orient: Orient | None
-    viewpoint: Viewpoint | None
+    sides: SideOptions
     file_format: Format | None
     overwrite: bool
     quiet: bool
@@ -136,11 +151,23 @@ class _Predictor:
         with progress_bar(label, shown=not self.quiet) as on_progress:
             started = time.perf_counter()
             cloud = self._read(job)
-            side = self._side(cloud, job)
+            with _named(job):
+                side = self.sides.side(cloud)
             reading = time.perf_counter() - started
             network, place = self._network, self._place  # start-up is not the cloud's time
+            from ..estimation import estimate
+
             started = time.perf_counter()
-            result = _estimate(job, cloud.points, side, network, place, on_progress)
+            with _named(job):
+                result = estimate(
+                    cloud.points,
+                    network,
+                    device=place,
+                    orient=side.orient,
+                    viewpoint=side.viewpoint if side.sensors is None else side.sensors,
+                    toward=side.toward,
+                    on_progress=on_progress,
+                )
             target = sys.stdout.buffer if job.target == STREAM else job.target
             finished = cloud.with_normals(result.normals, result.confidence)
             write_cloud(finished, target, overwrite=self.overwrite)
@@ -155,47 +182,11 @@ class _Predictor:
             check_target(cloud, job.target, overwrite=self.overwrite)
         return cloud
 
-    def _side(self, cloud: "Cloud", job: Job) -> Side:
-        dimensions = cloud.points.shape[1]
-        if self.viewpoint:
-            if any(self.viewpoint[dimensions:]):
-                raise CloudError(f"{job.source_name}: a 2-D contour; give --viewpoint X Y 0")
-            return Side("viewpoint", self.viewpoint[:dimensions])
-        if self.orient in (None, "viewpoint") and cloud.viewpoint is not None:
-            return Side("viewpoint", tuple(cloud.viewpoint.tolist()), owner="of the file")
-        if self.orient == "viewpoint":
-            raise CloudError(f"{job.source_name}: holds no viewpoint; give --viewpoint X Y Z")
-        return Side(self.orient or "outward")
 
-
-def _estimate(
-    job: Job,
-    points: "Array",
-    side: Side,
-    network: "TensorFramesPointNet",
-    place: "torch.device",
-    on_progress: "OnProgress",
-) -> "Estimate":
-    from ..estimation import estimate
-
+@contextmanager
+def _named(job: Job) -> Iterator[None]:
+    """Makes errors tell which cloud they are about."""
     try:
-        return estimate(
-            points,
-            network,
-            device=place,
-            orient=side.orient,
-            viewpoint=side.viewpoint,
-            on_progress=on_progress,
-        )
+        yield
     except CloudError as error:
         raise CloudError(f"{job.source_name}: {error}") from error
-
-
-def _check_viewpoint(orient: Orient | None, viewpoint: Viewpoint | None) -> None:
-    wrong = None
-    if viewpoint and not all(map(isfinite, viewpoint)):
-        wrong = "not finite; give finite coordinates"
-    elif viewpoint and orient not in (None, "viewpoint"):
-        wrong = f"of no use with --orient {orient}"
-    if wrong:
-        raise typer.BadParameter(wrong, param_hint="--viewpoint")
