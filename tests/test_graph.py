@@ -364,12 +364,22 @@ def test_the_same_cloud_gives_the_same_bits_and_keeps_its_own():
 def test_the_overview_continues_below_the_finest_levels(count, skipped):
     graph = build_graph(sampled_from(torus, count))
 
-    assert graph.skipped == skipped
-    assert len(graph.levels) == len(graph.overview) == LEVELS
-    assert graph.overview[0].frames.shape[2] <= OVERVIEW
-    for shared, level in zip(graph.levels[skipped:-1], graph.overview, strict=False):
+    overview = graph.overview
+    assert len(graph.levels) == len(overview.levels) == LEVELS
+    assert overview.levels[0].frames.shape[2] <= OVERVIEW
+    for shared, level in zip(graph.levels[skipped:-1], overview.levels, strict=False):
         np.testing.assert_array_equal(level.neighbors, shared.neighbors)
         np.testing.assert_array_equal(level.sampled, shared.sampled)
+
+
+def test_the_nearest_points_of_the_overview_are_found_by_distance():
+    graph = build_graph(sampled_from(torus, 500))
+    here, there, near = graph.positions, graph.overview.positions, graph.overview.near
+
+    distance = np.linalg.norm(there[:, :, None] - here[:, None], axis=0)
+    found = np.take_along_axis(distance, near, 0)
+
+    np.testing.assert_allclose(found, np.sort(distance, 0)[: len(near)], rtol=1e-3, atol=10)
 
 
 def test_the_overview_is_what_the_points_that_are_left_show_alone():
@@ -378,6 +388,6 @@ def test_the_overview_is_what_the_points_that_are_left_show_alone():
     rows = graph.order[graph.levels[0].sampled]
     alone = build_graph(points[rows])
 
-    seen = graph.overview[0].frames[2][:, np.argsort(rows)]
+    seen = graph.overview.levels[0].frames[2][:, np.argsort(rows)]
     expected = alone.levels[0].frames[2][:, np.argsort(rows[alone.order])]
     assert np.median(unoriented_angle_deg(seen.T, expected.T)) < 1e-3

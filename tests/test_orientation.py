@@ -3,53 +3,119 @@ import pytest
 import torch
 from helpers import sphere
 
-from tfnormals.graph import build_graph
-from tfnormals.network import Answer, level_tensors
-from tfnormals.orientation import informed
+from tfnormals.graph import NEIGHBORS, build_graph
+from tfnormals.network import Answer
+from tfnormals.orientation import Placed, agreed, influence, informed
+
+
+def doubtful(normals, logit):
+    size = torch.broadcast_to(torch.as_tensor(logit, dtype=normals.dtype), (len(normals),))
+    return Answer(normals, size, torch.full_like(size, 0.1))
+
+
+class Ball:
+    """A sphere, its outward normals, and those of its overview."""
+
+    def __init__(self):
+        points, normals = sphere(600, np.random.default_rng(0))
+        graph = build_graph(points)
+        self.outward = torch.tensor(normals[graph.order])
+        self.positions = torch.tensor(graph.positions)
+        self.neighbors = torch.tensor(graph.levels[0].neighbors)
+        self.near = torch.tensor(graph.overview.near)
+        self.left = self.outward[graph.levels[0].sampled]
+        self.left_positions = torch.tensor(graph.overview.positions)
+
+    def informed(self, normals, logit, left, left_logit):
+        first = Placed(doubtful(normals, logit), self.positions)
+        overview = Placed(doubtful(left, left_logit), self.left_positions)
+        return informed(first, overview, self.near)
 
 
 @pytest.fixture(scope="module")
 def ball():
-    points, normals = sphere(600, np.random.default_rng(0))
-    graph = build_graph(points)
-    levels = level_tensors(graph.levels, torch.float64)
-    outward = torch.tensor(normals[graph.order])
-    return levels, outward, outward[levels[0].sampled]
-
-
-def doubtful(normals, logit):
-    size = normals.new_full((len(normals),), logit)
-    return Answer(normals, size, torch.full_like(size, 0.1))
+    return Ball()
 
 
 def test_a_sure_overview_turns_the_sides_of_a_doubtful_cloud(ball):
-    levels, outward, left = ball
+    heard = ball.informed(-ball.outward, 1.0, ball.left, 5.0)
 
-    heard = informed(doubtful(-outward, 1.0), doubtful(left, 5.0), levels[:1])
-
-    torch.testing.assert_close(heard.normals, outward)
-    assert (heard.logit > 3).all()
-    assert (heard.logit <= 4 + 1e-9).all()
+    torch.testing.assert_close(heard.normals, ball.outward)
+    assert (heard.logit > 4).all()
 
 
 def test_a_doubtful_overview_leaves_the_sides_of_a_sure_cloud(ball):
-    levels, outward, left = ball
+    heard = ball.informed(ball.outward, 5.0, -ball.left, 1.0)
 
-    heard = informed(doubtful(outward, 5.0), doubtful(-left, 1.0), levels[:1])
-
-    torch.testing.assert_close(heard.normals, outward)
+    torch.testing.assert_close(heard.normals, ball.outward)
     assert (heard.logit < 4.2).all()
 
 
 def test_both_looks_may_be_given_with_any_signs(ball):
-    levels, outward, left = ball
-    flips = torch.tensor(np.random.default_rng(1).choice([-1.0, 1.0], len(outward)))
-    first = Answer(outward, torch.linspace(0, 3, len(outward)).double(), torch.zeros(len(outward)))
-    # the same statement with turned normals and turned logits
-    turned = Answer(outward * flips[:, None], first.logit * flips, first.error)
+    flips = torch.tensor(np.random.default_rng(1).choice([-1.0, 1.0], len(ball.outward)))
+    logit = torch.linspace(0, 3, len(ball.outward)).double()
 
-    one = informed(first, doubtful(left, 2.0), levels[:1])
-    other = informed(turned, doubtful(-left, -2.0), levels[:1])
+    one = ball.informed(ball.outward, logit, ball.left, 2.0)
+    other = ball.informed(ball.outward * flips[:, None], logit * flips, -ball.left, -2.0)
 
     torch.testing.assert_close(one.normals, other.normals)
     torch.testing.assert_close(one.logit, other.logit)
+
+
+def test_neighbours_turn_a_few_that_are_unsure(ball):
+    wrong = torch.arange(len(ball.outward)) % 10 == 0
+    normals = torch.where(wrong[:, None], -ball.outward, ball.outward)
+
+    result = agreed(
+        Placed(doubtful(normals, torch.where(wrong, 0.5, 3.0)), ball.positions), ball.neighbors
+    )
+
+    torch.testing.assert_close(result.normals, ball.outward)
+    assert (result.logit > 0).all()
+
+
+def two_sheets(gap):
+    """A grid with unit spacing and another above it, outward normals away from each other."""
+    flat = np.stack(np.meshgrid(np.arange(12.0), np.arange(12.0), [0.0]), -1).reshape(-1, 3)
+    positions = torch.tensor(np.concatenate([flat, flat + np.array([0.5, 0.5, gap])]).T)
+    up = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    lower = torch.arange(288)[:, None] < 144
+    distance = torch.cdist(positions.T, positions.T)
+    rows = distance.argsort(dim=0)[:NEIGHBORS]
+    return Placed(doubtful(torch.where(lower, -up, up), 1.0), positions), rows
+
+
+@pytest.mark.parametrize("gap", [0.7, 1.0, 2.0])
+def test_the_other_sheet_of_a_thin_wall_is_not_heard(gap):
+    cloud, rows = two_sheets(gap)
+
+    heard = influence(cloud, cloud, rows)
+
+    across = (rows < 144) != (torch.arange(288) < 144)
+    assert across.any()
+    assert heard[across].abs().max() < 0.01
+    assert heard[~across].min() >= 0
+    assert (heard.sum(0) > 0.9).all()
+
+
+def test_of_other_sheets_alone_nothing_is_heard():
+    cloud, _ = two_sheets(1.0)
+    lower = Placed(Answer(*(part[:144] for part in cloud.answer)), cloud.positions[:, :144])
+    distance = torch.cdist(cloud.positions[:, 144:].T, lower.positions.T)
+    rows = 144 + distance.argsort(dim=0)[:NEIGHBORS]
+
+    heard = influence(lower, cloud, rows)
+
+    assert heard.abs().sum(0).max() < 0.02
+
+
+def test_influence_does_not_depend_on_units(ball):
+    answer = doubtful(ball.outward, 1.0)
+    one, large = (
+        influence(
+            Placed(answer, s * ball.positions), Placed(answer, s * ball.positions), ball.neighbors
+        )
+        for s in (1.0, 1e9)
+    )
+
+    torch.testing.assert_close(one, large)

@@ -6,15 +6,16 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .contours import contour
 from .errors import CloudError
 from .geometry import Array
-from .graph import MIN_POINTS, build_graph
-from .network import TensorFramesPointNet, level_tensors
-from .orientation import agreed, facing, informed
+from .graph import MIN_POINTS, Graph, build_graph
+from .network import Answer, TensorFramesPointNet, level_tensors
+from .orientation import Placed, agreed, facing, informed
 from .pretrained import DEFAULT_MODEL, load_model
 
 Orient = Literal["outward", "viewpoint", "toward", "none"]
@@ -127,9 +128,7 @@ def estimate(
             placed = _placed(network, dtype, device)
             answer = placed.answer(levels, on_progress)
             if orient == "outward":
-                overview = placed.answer(level_tensors(graph.overview, dtype, device))
-                answer = informed(answer, overview, levels[: graph.skipped])
-                answer = agreed(answer, levels[0].receivers.neighbors)
+                answer = _sided(answer, graph, placed, levels[0].receivers.neighbors)
         unit, logit, error = (part.double().cpu().numpy()[graph.inverse] for part in answer)
         sure = np.zeros(len(unit)) if planar else np.tanh(logit / 2)
     if orient == "none":
@@ -144,6 +143,25 @@ def estimate(
     normals, confidence = np.full(points.shape, np.nan), np.zeros(len(points))
     normals[finite], confidence[finite] = unit, np.clip(sure * (1 - error), 0, 1)
     return Estimate(normals, confidence, symmetric, planar, int((~finite).sum()), unseen)
+
+
+def _sided(
+    answer: Answer, graph: Graph, network: TensorFramesPointNet, neighbors: Int[Tensor, "k n"]
+) -> Answer:
+    """The answer with sides on which two looks at the cloud, and then its sheets, agree."""
+
+    def like(array: Array) -> Tensor:
+        return torch.from_numpy(array).to(answer.normals)
+
+    overview, normals = graph.overview, answer.normals
+    positions = like(graph.positions)
+    second = network.answer(level_tensors(overview.levels, normals.dtype, normals.device))
+    answer = informed(
+        Placed(answer, positions),
+        Placed(second, like(overview.positions)),
+        torch.from_numpy(overview.near).to(normals.device),
+    )
+    return agreed(Placed(answer, positions), neighbors)
 
 
 def _placed(

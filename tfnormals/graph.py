@@ -66,14 +66,24 @@ MOMENT_PARITY = np.array([1, 1, 1] + 2 * [1, 1, -1, 1, 1, 1, 1, -1, -1], float)
 neighbourhoods the offset of the mean (x, y, z) and the covariance (xx, yy, zz, xy, xz, yz)."""
 
 
+class Overview(NamedTuple):
+    """A second graph of the same cloud, from fewer of its points."""
+
+    levels: list[Level]
+    """Those of the cloud without its finest ones, as few as leave at most ``OVERVIEW`` points."""
+    positions: Array
+    """(3, m) as ``Graph.positions``, of the finest of them."""
+    near: Rows
+    """(k, u) for each point of the cloud, the nearest of these m points, by distance."""
+
+
 class Graph(NamedTuple):
     """The levels of a cloud, finest first, and how its points map to the finest."""
 
     levels: list[Level]
-    overview: list[Level]
-    """The levels of the cloud without its finest ``skipped`` levels, as if that were all."""
-    skipped: int
-    """Levels that the overview leaves out: as few as leave at most ``OVERVIEW`` points."""
+    positions: Array
+    """(3, u) centred coordinates of the finest level, in units far below the spacing."""
+    overview: "Overview"
     order: Rows
     """(u,) rows of the input, one per distinct position, in the order of the finest level."""
     inverse: Rows
@@ -103,8 +113,14 @@ def build_graph(points: Array) -> Graph:
     stages = _stages(positions, canonical[order])
     skipped = len(stages) - LEVELS
     levels = _described(stages[:LEVELS], placed.axes)
-    overview = _described(stages[skipped:], placed.axes)
-    return Graph(levels, overview, skipped, order, inverse, placed)
+    finest = stages[skipped]
+    near = KDTree(finest.canonical).query(canonical[order], k=NEIGHBORS)[1].T
+    overview = Overview(
+        _described(stages[skipped:], placed.axes),
+        finest.positions,
+        near.astype(np.int64, order="C"),
+    )
+    return Graph(levels, positions, overview, order, inverse, placed)
 
 
 def farthest_points(points: Array) -> Rows:

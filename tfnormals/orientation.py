@@ -1,64 +1,108 @@
-"""Sides of normals: agreement among neighbours, and the direction of a sensor."""
+"""Sides of normals: a second look, agreement within sheets, and the direction of a sensor."""
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .geometry import Array
-from .network import Answer, LevelTensors
+from .network import Answer
+from .tensorframes.layers import CHUNK
 
-COUPLING = 90.0
-"""Weight of the neighbours' sides per squared expected error; chosen on held-out meshes."""
-SWEEPS = 10
+OVERVIEW_WEIGHT = 1.5
+"""Weight of the overview's logits beside a point's own; chosen on held-out meshes."""
+HEIGHT = 0.05
+"""Height over a tangent plane at which points are of two sheets, in distances to the farthest
+point that is heard; chosen on held-out meshes."""
+ROUNDS = 4
+"""Times that sheets agree within."""
+_FAINT = 1e-6
+"""Total weight of what is heard below which there is nothing to hear."""
 
 GRAZING = 0.17
 """Cosine to the line of sight below which the side seen from a viewpoint is uncertain: 80 deg."""
 
 
-def informed(answer: Answer, overview: Answer, finest: list[LevelTensors]) -> Answer:
+class Placed(NamedTuple):
+    """An answer and where its points are."""
+
+    answer: Answer
+    positions: Float[Tensor, "3 n"]
+    """In any unit, the same for whatever is compared."""
+
+
+def informed(first: Placed, overview: Placed, near: Int[Tensor, "k n"]) -> Answer:
     """The answer after every point has heard what a second look at the whole shape says.
 
     From fewer points the same network sees further, as its neighbourhoods are wider, and knows
     more about sides; the normals stay those of the first look.
 
     Args:
-        answer: For the points of the cloud.
-        overview: For the points left after the levels of ``finest``.
-        finest: The levels of the cloud between its points and those of the overview.
+        first: For the points of the cloud.
+        overview: For fewer points of the same cloud.
+        near: For each point of the cloud, rows of the overview, by distance.
     """
-    arrows = overview.logit[:, None] * overview.normals
-    for level in reversed(finest):
-        arrows = (arrows[level.parents] * level.weights[:, :, None]).sum(0)
-    logit = answer.logit + (arrows * answer.normals).sum(1)
-    normals = torch.where((logit < 0)[:, None], -answer.normals, answer.normals)
-    return Answer(normals, logit.abs(), answer.error)
+    heard = influence(first, overview, near)
+    logit = first.answer.logit + OVERVIEW_WEIGHT * (heard * overview.answer.logit[near]).sum(0)
+    return _turned(first.answer, logit)
 
 
-def agreed(answer: Answer, neighbors: Int[Tensor, "k n"]) -> Answer:
-    """The answer after every point has heard its neighbours about the sides.
-
-    The mean field of an Ising model: each point keeps its own logit and adds what its neighbours
-    think, as far as their normals are parallel. The coupling grows with the noise, measured by
-    the median expected error: in a clean cloud the network knows better than the neighbours,
-    which may be the other sheet of a thin wall; in noise its mistakes are single points. The new
-    logit is the mean evidence of the neighbourhood for the side that was chosen.
+def agreed(cloud: Placed, neighbors: Int[Tensor, "k n"]) -> Answer:
+    """The answer after the points of a sheet have agreed on its side.
 
     Args:
-        answer: Of the network.
-        neighbors: Rows of the neighbours; the first is the point itself.
+        cloud: For the points of the cloud.
+        neighbors: Rows of the neighbours, by distance; the first is the point itself.
     """
-    normals, logit, error = answer
-    cosine = (normals[neighbors] * normals).sum(2)
-    coupling = COUPLING * error.median() ** 2 / (len(neighbors) - 1)
-    weights = coupling * cosine[1:] * cosine[1:].abs()
-    field = logit
-    for _ in range(SWEEPS):
-        field = logit + (weights * (field / 2).tanh()[neighbors[1:]]).sum(0)
-    flip = field < 0
-    evidence = (cosine * logit[neighbors]).mean(0)
-    chosen = torch.where(flip, -evidence, evidence).clamp(min=0)
-    return Answer(torch.where(flip[:, None], -normals, normals), chosen, error)
+    heard = influence(cloud, cloud, neighbors)
+    logit = cloud.answer.logit
+    for _ in range(ROUNDS):
+        logit = (heard * logit[neighbors]).sum(0)
+    return _turned(cloud.answer, logit)
+
+
+def influence(
+    listeners: Placed, speakers: Placed, rows: Int[Tensor, "k n"]
+) -> Float[Tensor, "k n"]:
+    """How much the sides of some points say about those of others: -1 to 1, all at most 1.
+
+    A speaker counts as far as it is near and on the same sheet: neither point is high over the
+    tangent plane of the other. Otherwise the far side of a thin wall, which is nearer than the
+    next point of the same side, would be heard, and believed. The sign is that of the product of
+    the normals.
+
+    Args:
+        listeners: Who hears.
+        speakers: Who is heard.
+        rows: For each listener, rows of speakers, by distance; the last one only tells how far
+            that is.
+    """
+    parts = [
+        _influence(listeners, speakers, rows, slice(start, start + CHUNK))
+        for start in range(0, rows.shape[1], CHUNK)
+    ]
+    return torch.cat(parts, 1)
+
+
+def _influence(
+    listeners: Placed, speakers: Placed, rows: Int[Tensor, "k n"], part: slice
+) -> Float[Tensor, "k m"]:
+    rows = rows[:, part]
+    mine, theirs = listeners.answer.normals[part].T, speakers.answer.normals.T[:, rows]
+    offset = speakers.positions[:, rows] - listeners.positions[:, None, part]
+    squared = (offset**2).sum(0)
+    reach = squared[-1].clamp(min=torch.finfo(squared.dtype).tiny)
+    height = (offset * mine[:, None]).sum(0) ** 2 + (offset * theirs).sum(0) ** 2
+    weight = (1 - squared / reach).clamp(min=0) ** 2 * (height / (-2 * HEIGHT**2 * reach)).exp()
+    return weight * (theirs * mine[:, None]).sum(0) / (weight.sum(0) + _FAINT)
+
+
+def _turned(answer: Answer, logit: Float[Tensor, " n"]) -> Answer:
+    """The answer with other logits of its normals."""
+    normals = torch.where((logit < 0)[:, None], -answer.normals, answer.normals)
+    return Answer(normals, logit.abs(), answer.error)
 
 
 def facing(normals: Array, sight: Array) -> tuple[Array, Array]:
