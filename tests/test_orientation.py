@@ -41,14 +41,14 @@ def test_a_sure_overview_turns_the_sides_of_a_doubtful_cloud(ball):
     heard = ball.informed(-ball.outward, 1.0, ball.left, 5.0)
 
     torch.testing.assert_close(heard.normals, ball.outward)
-    assert (heard.logit > 4).all()
+    assert (heard.logit > 12).all()
 
 
 def test_a_doubtful_overview_leaves_the_sides_of_a_sure_cloud(ball):
     heard = ball.informed(ball.outward, 5.0, -ball.left, 1.0)
 
     torch.testing.assert_close(heard.normals, ball.outward)
-    assert (heard.logit < 4.2).all()
+    assert (heard.logit < 2.5).all()
 
 
 def test_both_looks_may_be_given_with_any_signs(ball):
@@ -67,7 +67,7 @@ def test_neighbours_turn_a_few_that_are_unsure(ball):
     normals = torch.where(wrong[:, None], -ball.outward, ball.outward)
 
     result = agreed(
-        Placed(doubtful(normals, torch.where(wrong, 0.5, 3.0)), ball.positions), ball.neighbors
+        Placed(doubtful(normals, torch.where(wrong, 0.5, 3.0)), ball.positions), ball.neighbors, 4
     )
 
     torch.testing.assert_close(result.normals, ball.outward)
@@ -106,7 +106,7 @@ def test_of_other_sheets_alone_nothing_is_heard():
 
     heard = influence(lower, cloud, rows)
 
-    assert heard.abs().sum(0).max() < 0.02
+    assert heard.abs().sum(0).max() < 0.05
 
 
 def test_influence_does_not_depend_on_units(ball):

@@ -15,7 +15,7 @@ from .errors import CloudError
 from .geometry import Array
 from .graph import MIN_POINTS, Graph, build_graph
 from .network import Answer, TensorFramesPointNet, level_tensors
-from .orientation import Placed, agreed, facing, informed
+from .orientation import OVERVIEW_ROUNDS, ROUNDS, Placed, agreed, facing, informed
 from .pretrained import DEFAULT_MODEL, load_model
 
 Orient = Literal["outward", "viewpoint", "toward", "none"]
@@ -153,15 +153,15 @@ def _sided(
     def like(array: Array) -> Tensor:
         return torch.from_numpy(array).to(answer.normals)
 
-    overview, normals = graph.overview, answer.normals
-    positions = like(graph.positions)
-    second = network.answer(level_tensors(overview.levels, normals.dtype, normals.device))
-    answer = informed(
-        Placed(answer, positions),
-        Placed(second, like(overview.positions)),
-        torch.from_numpy(overview.near).to(normals.device),
-    )
-    return agreed(Placed(answer, positions), neighbors)
+    normals, overview = answer.normals, graph.overview
+    levels = level_tensors(overview.levels, normals.dtype, normals.device)
+    second = Placed(network.answer(levels), like(overview.positions))
+    heard = levels[0].receivers.neighbors
+    second = second._replace(answer=agreed(second, heard, OVERVIEW_ROUNDS))
+    first = Placed(answer, like(graph.positions))
+    near = torch.from_numpy(overview.near).to(normals.device)
+    first = first._replace(answer=informed(first, second, near))
+    return agreed(first, neighbors, ROUNDS)
 
 
 def _placed(

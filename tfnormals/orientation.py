@@ -11,13 +11,14 @@ from .geometry import Array
 from .network import Answer
 from .tensorframes.layers import CHUNK
 
-OVERVIEW_WEIGHT = 1.5
+OVERVIEW_WEIGHT = 3.0
 """Weight of the overview's logits beside a point's own; chosen on held-out meshes."""
 HEIGHT = 0.05
 """Height over a tangent plane at which points are of two sheets, in distances to the farthest
 point that is heard; chosen on held-out meshes."""
-ROUNDS = 4
-"""Times that sheets agree within."""
+ROUNDS = 16
+OVERVIEW_ROUNDS = 128
+"""Times that points hear their neighbours: far enough to cross the faces of most shapes."""
 _FAINT = 1e-6
 """Total weight of what is heard below which there is nothing to hear."""
 
@@ -49,16 +50,19 @@ def informed(first: Placed, overview: Placed, near: Int[Tensor, "k n"]) -> Answe
     return _turned(first.answer, logit)
 
 
-def agreed(cloud: Placed, neighbors: Int[Tensor, "k n"]) -> Answer:
+def agreed(cloud: Placed, neighbors: Int[Tensor, "k n"], rounds: int) -> Answer:
     """The answer after the points of a sheet have agreed on its side.
+
+    The logits diffuse over the sheets: each becomes the mean of what the neighbours say.
 
     Args:
         cloud: For the points of the cloud.
         neighbors: Rows of the neighbours, by distance; the first is the point itself.
+        rounds: Number of times that the neighbours are heard.
     """
     heard = influence(cloud, cloud, neighbors)
     logit = cloud.answer.logit
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         logit = (heard * logit[neighbors]).sum(0)
     return _turned(cloud.answer, logit)
 
