@@ -116,6 +116,29 @@ def test_a_batch_is_a_function_of_seed_and_step(batches):
     assert_same_bits(again[0], batches[0])
 
 
+@pytest.mark.parametrize("parts", [2, 3])
+def test_the_parts_of_a_batch_hold_each_of_its_clouds_once(parts):
+    whole = TrainingBatches([ball()], 10_000, seed=2)[3]
+    some = [TrainingBatches([ball()], 10_000, 2, part, parts)[3] for part in range(parts)]
+
+    assert len(whole.lengths) == 3
+    assert {one.hand for one in some} == {whole.hand}
+    truth = whole.normals.split(whole.lengths)
+    for part, one in enumerate(some):
+        assert torch.equal(one.normals, torch.cat(truth[part::parts]))
+        assert one.share == len(one.normals) / len(whole.normals)
+
+
+def test_a_part_left_without_clouds_repeats_the_first_for_nothing():
+    whole = TrainingBatches([ball()], 1000, seed=2)[0]
+
+    last = TrainingBatches([ball()], 1000, seed=2, part=1, parts=2)[0]
+
+    assert len(whole.lengths) == 1
+    assert_same_bits(last, whole)
+    assert (whole.share, last.share) == (1, 0)
+
+
 @pytest.mark.parametrize(("seed", "step"), [(2, 1), (1, 0)])
 def test_other_seeds_and_steps_give_other_batches(seed, step, batches):
     other = TrainingBatches([ball()], 4000, seed=seed)[step]

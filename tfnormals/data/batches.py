@@ -42,6 +42,8 @@ class Batch(NamedTuple):
     """Number of points of each cloud."""
     hand: float
     """Handedness of the frames, 1 or -1."""
+    share: float = 1.0
+    """Of the points of the whole batch, when several processes split it."""
 
 
 class TrainingBatches(Dataset[Batch]):
@@ -52,18 +54,29 @@ class TrainingBatches(Dataset[Batch]):
             from procedural solids. Those named ``KIND__NAME`` are balanced, see ``kind_shares``.
         points: Points of a batch, about: one large cloud or several small ones.
         seed: With the step, the only source of randomness.
+        part: Which of the ``parts`` is wanted of every batch: all its clouds are sampled, in the
+            same order as ever, and every ``parts``-th is kept. A part that is left without
+            clouds repeats the first, with a share of 0.
+        parts: Into how many a batch is split.
     """
 
-    def __init__(self, sources: Sequence[Source], points: int, seed: int) -> None:
+    def __init__(
+        self, sources: Sequence[Source], points: int, seed: int, part: int = 0, parts: int = 1
+    ) -> None:
         self.sources, self.points, self.seed = sources, points, seed
+        self.part, self.parts = part, parts
         self.shares = kind_shares([source.name for source in sources])
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
         size = _size(rng)
         count = max(1, round(self.points / size))
-        clouds = [_cloud(self._source(rng), size, rng, THINNED_SHARE) for _ in range(count)]
-        return joined(clouds, 1.0 if rng.random() < 0.5 else -1.0)
+        samples = [_drawn(self._source(rng), size, rng, THINNED_SHARE) for _ in range(count)]
+        hand = 1.0 if rng.random() < 0.5 else -1.0
+        own = samples[self.part :: self.parts]
+        points, total = (sum(len(one.points) for one in some) for some in (own, samples))
+        batch = joined([_built(sample) for sample in own or samples[:1]], hand)
+        return batch._replace(share=points / total)
 
     def _source(self, rng: np.random.Generator) -> Source:
         if not self.sources or rng.random() < PROCEDURAL_SHARE:
@@ -107,8 +120,8 @@ def _size(rng: np.random.Generator) -> int:
     return int(np.exp(rng.uniform(np.log(smallest), np.log(large))))
 
 
-def _cloud(source: Source, size: int, rng: np.random.Generator, thinned: float = 0.0) -> Batch:
-    """One sampled cloud with its graph, as a batch of its own.
+def _drawn(source: Source, size: int, rng: np.random.Generator, thinned: float = 0.0) -> Sample:
+    """One sampled cloud with enough points for a graph.
 
     Args:
         source: What is sampled.
@@ -120,7 +133,11 @@ def _cloud(source: Source, size: int, rng: np.random.Generator, thinned: float =
         thin = thinned > 0 and size <= OVERVIEW and rng.random() < thinned
         sample = (_thinned if thin else _sample)(source, size, rng)
         if len(np.unique(sample.points, axis=0)) >= MIN_POINTS:
-            break
+            return sample
+
+
+def _built(sample: Sample) -> Batch:
+    """One cloud with its graph, as a batch of its own."""
     graph = build_graph(sample.points)
     normals = torch.from_numpy(sample.normals[graph.order]).float()
     weight = torch.full((len(normals),), sample.side_weight)
@@ -133,7 +150,7 @@ def validation_clouds(sources: Sequence[Source], count: int, size: int) -> list[
     pool: list[Source] = [procedural_surface(rng) for _ in range(count)]
     for index, source in enumerate(sources[: (count + 1) // 2]):
         pool[2 * index] = source.scaled()
-    return [_cloud(source, size, rng) for source in pool]
+    return [_built(_drawn(source, size, rng)) for source in pool]
 
 
 def joined(clouds: Sequence[Batch], hand: float) -> Batch:
