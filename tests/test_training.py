@@ -13,6 +13,8 @@ from safetensors import safe_open
 from tfnormals import training
 from tfnormals.data.batches import validation_clouds
 from tfnormals.data.surfaces import closed_surface
+from tfnormals.distributed import Team
+from tfnormals.errors import DataError
 from tfnormals.network import NetworkConfig
 from tfnormals.pretrained import RUN_MODEL, load_model
 from tfnormals.training import (
@@ -245,6 +247,18 @@ def test_a_run_may_be_paced_by_minutes(tmp_path):
     trainer.seconds = 30.0
 
     assert trainer.done == 0.25
+
+
+class Elsewhere(Team):
+    """A process that found another state than the first one."""
+
+    def agreed(self, value):
+        return value + 500
+
+
+def test_processes_that_do_not_share_the_run_are_told(tmp_path):
+    with pytest.raises(DataError, match="not the same for all processes; put it where all"):
+        Trainer(tmp_path, config(), [], [], CPU, Elsewhere(1, 2))
 
 
 NORMALS = torch.nn.functional.normalize(

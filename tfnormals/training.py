@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from .data.batches import Batch, TrainingBatches, validation_clouds
 from .data.sources import Source
-from .errors import ModelError
+from .distributed import ALONE, Team
+from .errors import DataError, ModelError
 from .metrics import mean_metrics, normal_metrics
 from .network import LevelTensors, NetworkConfig, TensorFramesPointNet
 from .pretrained import RUN_MODEL, load_model, save_model, save_tensors
@@ -76,6 +77,7 @@ class Trainer:
         sources: What to sample besides procedural surfaces.
         held_out: What to validate on besides procedural surfaces.
         device: Where to train.
+        team: The processes that split every batch; the first of them validates and writes.
     """
 
     def __init__(
@@ -85,8 +87,9 @@ class Trainer:
         sources: Sequence[Source],
         held_out: Sequence[Source],
         device: torch.device,
+        team: Team = ALONE,
     ) -> None:
-        self.run, self.config, self.device = run, config, device
+        self.run, self.config, self.device, self.team = run, config, device, team
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = TensorFramesPointNet(config.network)
@@ -98,14 +101,17 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=0.0, weight_decay=config.weight_decay
         )
-        self.batches = TrainingBatches(sources, config.batch_points, config.seed)
+        self.batches = TrainingBatches(sources, config.batch_points, config.seed, *team)
         self.held_out = held_out
         self.step, self.seconds, self.best = 0, 0.0, math.inf
         run.mkdir(parents=True, exist_ok=True)
         if (run / STATE).exists():
             self._restore()
-        else:  # steps of a run that was stopped before its first state count for nothing
+        elif team.leads:  # steps of a run stopped before its first state count for nothing
             (run / METRICS).unlink(missing_ok=True)
+        if team.agreed(self.step) != self.step:
+            raise DataError(f"{run}: not the same for all processes; put it where all can read it")
+        self.replica = team.replica(self.network)
 
     @property
     def done(self) -> float:
@@ -120,15 +126,17 @@ class Trainer:
         for batch in self._upcoming():
             losses = self._learn(batch)
             self.step += 1
-            self.seconds += time.monotonic() - start
+            self.seconds += self.team.agreed(time.monotonic() - start)
             start = time.monotonic()
-            due = self.step % self.config.validate_every == 0 or self.done >= 1
-            validation = self._validate() if due else {}
-            self._log(losses, validation)
-            on_progress(Progress(self.step, self.done, losses, validation))
-            if due or start - saved > SAVE_SECONDS:
-                self._save(validation)
-                saved = start
+            if self.team.leads:  # the others wait for it in the next step
+                self._update_average()
+                due = self.step % self.config.validate_every == 0 or self.done >= 1
+                validation = self._validate() if due else {}
+                self._log(losses, validation)
+                on_progress(Progress(self.step, self.done, losses, validation))
+                if due or start - saved > SAVE_SECONDS:
+                    self._save(validation)
+                    saved = start
             if self.done >= 1:
                 return
 
@@ -152,24 +160,27 @@ class Trainer:
         batch = on_device(batch, self.device)
         self.network.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            prediction = self.network(batch.levels, batch.hand)
+            prediction = self.replica(batch.levels, batch.hand)
         rounds = self.network.voted(prediction, batch.levels)
         losses = normal_losses(
             rounds, prediction.side, batch.normals, batch.side_weight, batch.lengths
         )
         self.optimizer.zero_grad()
-        losses["loss"].backward()
+        (self.team.size * batch.share * losses["loss"]).backward()  # replicas take the mean
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
         self.optimizer.step()
-        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        figures = {name: float(value.detach()) for name, value in losses.items()}
+        decidable = float((batch.side_weight == 1).sum()) if batch.share else 0.0
+        weights = dict.fromkeys(figures, batch.share) | {"sides_right": decidable}
+        return self.team.mean(figures, weights) | {"grad_norm": float(norm)}
+
+    def _update_average(self) -> None:
+        decay = min(EMA_DECAY, self.step / (9 + self.step))
         with torch.no_grad():
             for mean, value in zip(
                 self.average.parameters(), self.network.parameters(), strict=True
             ):
                 mean.lerp_(value, 1 - decay)
-        return {name: float(value.detach()) for name, value in losses.items()} | {
-            "grad_norm": float(norm)
-        }
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then half a cosine."""
@@ -238,6 +249,8 @@ class Trainer:
             for index, name in enumerate(names)
         }
         self.optimizer.load_state_dict(state)
+        if not self.team.leads:
+            return
         rows = (self.run / METRICS).read_text().splitlines()
         kept = [row for row in rows if json.loads(row)["step"] <= self.step]
         (self.run / METRICS).write_text("".join(row + "\n" for row in kept))
