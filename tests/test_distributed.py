@@ -1,11 +1,32 @@
 """Two processes that share a batch learn what one process learns from all of it."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
+from helpers import run_cli
+from safetensors.torch import load_file
+from small_training import SMALL
 from test_layers import NARROW, features, layer_to, receivers
 from torch import distributed
 from torch.multiprocessing import spawn
 from torch.nn.parallel import DistributedDataParallel
+
+from tfnormals import training
+
+SCRIPT = Path(__file__).with_name("small_training.py")
+STEPS, STOPPED = 8, 3
+NEW = ("--size", "small", "--batch-points", 900, "--steps", STEPS, "--seed", 3, "--device", "cpu")
+"""Batches of one, two and three clouds, so that shares are equal, 2 : 1 and 1 : 0."""
+SAME_WEIGHTS = 1e-6
+"""float32, eight steps on the same batches summed in another order; weights are of size one."""
+SAME_LOGS = 2e-5
+"""Figures are logged with five decimals."""
 
 
 def loss_of(layer, rows):
@@ -35,3 +56,80 @@ def test_two_processes_agree_with_one(tmp_path):
 
     for together, parameter in zip(gradients, alone.parameters(), strict=True):
         torch.testing.assert_close(together, parameter.grad, rtol=0, atol=1e-12)
+
+
+def train_by_two(*arguments, **variables):
+    """What becomes of ``tfnormals train`` under torchrun."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*launch, str(SCRIPT), "train", *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def rows_of(run):
+    """What was logged, but for the time it took."""
+    rows = [json.loads(row) for row in (run / training.METRICS).read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def assert_same_result(run, other):
+    one, two = (load_file(folder / training.STATE) for folder in (run, other))
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, two[name], rtol=0, atol=SAME_WEIGHTS, msg=name)
+    for row, another in zip(rows_of(run), rows_of(other), strict=True):
+        assert row == pytest.approx(another, rel=0, abs=SAME_LOGS)
+
+
+@pytest.fixture(scope="module")
+def small_training():
+    """In this process, what ``small_training.py`` is to others, and nothing to draw."""
+    in_turn = lambda data, sampler, **_: (data[step] for step in sampler)  # noqa: E731
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "DataLoader", in_turn)
+        for setting in SMALL:
+            patch.setattr(*setting)
+        patch.setattr("tfnormals.report.training_curves", lambda run: run / "curves.png")
+        yield
+
+
+@pytest.fixture(scope="module")
+def alone(small_training, tmp_path_factory):
+    """The folder of a run of this process."""
+    run = tmp_path_factory.mktemp("alone") / "run"
+    assert run_cli("train", "--out", run, *NEW) == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """The folder of the same run of two processes, and what they told."""
+    run = tmp_path_factory.mktemp("together") / "run"
+    done = train_by_two("--out", run, *NEW)
+    assert done.returncode == 0, done.stderr
+    return SimpleNamespace(run=run, told=done.stderr)
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_gives_the_result_of_one(alone, together):
+    assert_same_result(alone, together.run)
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_talks(together):
+    assert together.told.count(f"step {STEPS}, 100.0%: validation") == 1
+    assert together.told.count(f"{STEPS} steps in") == 1
+
+
+@pytest.mark.slow
+def test_a_run_that_two_processes_left_is_finished_by_one(alone, tmp_path, capsys):
+    run = tmp_path / "run"
+
+    left = train_by_two("--out", run, *NEW, INTERRUPTED_STEP=str(STOPPED))
+
+    assert left.returncode != 0
+    command = f"torchrun --nproc-per-node 2 -m tfnormals train --resume {run}"
+    assert left.stderr.count(f"stopped at step {STOPPED}; to go on: {command}\n") == 1
+    assert [row["step"] for row in rows_of(run)] == list(range(1, STOPPED + 1))
+    assert not list(run.glob("*.partial"))
+    assert run_cli("train", "--resume", run, "--device", "cpu") == 0
+    assert_same_result(alone, run)

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ..errors import DataError, OutputExistsError
 from .console import progress_bar, talk
-from .options import DeviceOption, usable_device
+from .options import DeviceOption
+from .torchrun import launched_team, one_voice, own_device, team_command
 
 if TYPE_CHECKING:
     from ..data.sources import Source
@@ -90,7 +91,8 @@ def train_network(
     """Train a network on shapes.
 
     RUN is then a model: `tfnormals predict --model RUN`. However a run was stopped, --resume RUN
-    continues it as if nothing had happened.
+    continues it as if nothing had happened. `torchrun --nproc-per-node N -m tfnormals train`
+    splits every batch over N processes, on GPUs or not; the result stays the same.
     """
     run = out or resume
     if run is None or (out and resume):
@@ -154,24 +156,30 @@ def _lasting(model: str) -> str:
 
 def _train(run: Path, config: "TrainingConfig", data: Sequence[Path], device: str) -> None:
     from ..data.sources import split
+    from ..distributed import connected
     from ..pretrained import RUN_MODEL
     from ..report import training_curves
     from ..runs import save_settings
     from ..training import Trainer
 
-    place = usable_device(device)
-    sources, held_out = split(_sources(data))
-    save_settings(run, config, data)
-    trainer = Trainer(run, config, sources, held_out, place)
-    if trainer.done >= 1:
-        talk.print(f"{run}: was complete; --steps or --minutes makes it longer")
-    try:
-        with _display(trainer.done) as show:
-            trainer.train(show)
-    except KeyboardInterrupt:
-        command = shlex.join(["tfnormals", "train", "--resume", str(run)])
-        talk.print(f"stopped at step {trainer.step:,}; to go on: {command}")
-        raise
+    team = launched_team()
+    place = own_device(device, team)
+    with one_voice(team), connected(team, place):
+        sources, held_out = split(_sources(data))
+        if team.leads:
+            save_settings(run, config, data)
+        trainer = Trainer(run, config, sources, held_out, place, team)
+        if trainer.done >= 1:
+            talk.print(f"{run}: was complete; --steps or --minutes makes it longer")
+        try:
+            with _display(trainer.done) as show:
+                trainer.train(show)
+        except KeyboardInterrupt:
+            command = shlex.join([*team_command(team), "train", "--resume", str(run)])
+            talk.print(f"stopped at step {trainer.step:,}; to go on: {command}")
+            raise
+    if not team.leads:
+        return
     if not (run / RUN_MODEL).exists():
         raise DataError(f"{run}: learned nothing finite; lower --learning-rate")
     pace = f"{trainer.step:,} steps in {trainer.seconds / 60:.1f} min"
@@ -203,7 +211,7 @@ def _display(done: float) -> Iterator[Callable[["Step"], None]]:
         TimeRemainingColumn(),
         console=talk,
         transient=True,
-        disable=not talk.is_terminal,
+        disable=talk.quiet or not talk.is_terminal,
     )
     task = bar.add_task("starting", total=1.0)
     bar.update(task, completed=done)
