@@ -38,6 +38,7 @@ BAD = {
     "cut.ply": (ply(table(BALL))[:-50], "the header promises 200 points, 195 are there"),
     "cut.pcd": (pcd(table(BALL))[:-50], "the header promises 200 points, 195 are there"),
     "cut_head.ply": (ply(table(BALL))[:60], "the header has no end_header line"),
+    "cut_head.pcd": (pcd(table(BALL))[:90], "the header has no DATA line"),
     "huge.ply": (promising(ply(table(BALL)), 10**12), "promises 1000000000000 points, 200 are"),
     "huge_text.ply": (promising(ply(table(BALL), "ascii"), 10**12), "promises 1000000000000"),
     "huge.pcd": (promising(pcd(table(BALL)), 10**12), "promises 1000000000000 points, 200 are"),

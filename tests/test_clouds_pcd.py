@@ -202,7 +202,7 @@ HUGE = {"POINTS": str(10**12), "WIDTH": str(10**12)}
     ("data", "message"),
     [
         (b"\xff\xd8\xff\xe0JFIF", r"not a PCD file \(it starts with b'\\xff"),
-        (b"VERSION 0.7\nFIELDS x y z\n", "not a PCD file"),
+        (b"VERSION 0.7\nFIELDS x y z\n", "the header has no DATA line; get a complete file"),
         (GOOD[:-1], "promises 4 points, 3 are there; get a complete file"),
         (pcd(vertices(4), **HUGE), "promises 10{12} points, 4 are there"),
         (pcd(vertices(4), "ascii", **HUGE), "promises 10{12} points, 4 are there"),

@@ -51,6 +51,23 @@ def test_normals_follow_the_cloud(kind, normals_of):
     assert_equivariant(normals_of, cloud(cube), kind, EXACT_DEG)
 
 
+@pytest.mark.parametrize("exponent", [1023, 600, -600, -1022])
+def test_numbers_whose_squares_overflow_or_vanish_are_fine(exponent, small_network):
+    points = quantised(cloud() / 4)
+    expected = estimate(points, small_network, orient="viewpoint", viewpoint=[0, 0, 1])
+
+    with np.errstate(all="raise"):
+        found = estimate(
+            np.ldexp(points, exponent),
+            small_network,
+            orient="viewpoint",
+            viewpoint=np.ldexp([0, 0, 1], exponent),
+        )
+
+    np.testing.assert_array_equal(found.normals, expected.normals)
+    np.testing.assert_array_equal(found.confidence, expected.confidence)
+
+
 @pytest.mark.parametrize("kind", MOTIONS)
 def test_normals_follow_a_cloud_with_duplicates_and_ties(kind, normals_of):
     points = quantised(cloud(cube), 3)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .contours import contour
 from .errors import CloudError
-from .geometry import Array
+from .geometry import Array, power_of_two
 from .graph import MIN_POINTS, Graph, build_graph
 from .network import Answer, TensorFramesPointNet, level_tensors
 from .orientation import OVERVIEW_ROUNDS, ROUNDS, Placed, agreed, facing, informed
@@ -117,32 +117,54 @@ def estimate(
     used = points[finite]
     _check_orient(orient, viewpoint, toward, points.shape)
     _check_count(used)
+    unit_length = power_of_two(used)  # the squares of 1e200 and of 1e-200 are no float64
+    used = used / unit_length
     if points.shape[1] == 2:
-        unit, sure, error, symmetric = contour(used)
-        planar = False
+        found = _Found(*contour(used), planar=False)
     else:
-        graph = build_graph(used)
-        symmetric, planar = graph.pose.symmetric, graph.pose.dimensions < 3
-        levels = level_tensors(graph.levels, dtype, device)
-        with torch.no_grad():
-            placed = _placed(network, dtype, device)
-            answer = placed.answer(levels, on_progress)
-            if orient == "outward":
-                answer = _sided(answer, graph, placed, levels[0].receivers.neighbors)
-        unit, logit, error = (part.double().cpu().numpy()[graph.inverse] for part in answer)
-        sure = np.zeros(len(unit)) if planar else np.tanh(logit / 2)
+        found = _surface(used, _placed(network, dtype, device), orient, on_progress)
+    unit, sure, error, symmetric, planar = found
     if orient == "none":
         sure = np.ones(len(unit))
     unseen = 0
     if orient in ("viewpoint", "toward"):
         given = viewpoint if toward is None else toward
         faced = np.broadcast_to(np.asarray(given, float), points.shape)[finite]
-        sight = faced - used if toward is None else faced
+        sight = faced / unit_length - used if toward is None else faced
         unit, sure = facing(unit, sight)
         unseen = int((~np.isfinite(sight)).any(1).sum())
     normals, confidence = np.full(points.shape, np.nan), np.zeros(len(points))
     normals[finite], confidence[finite] = unit, np.clip(sure * (1 - error), 0, 1)
     return Estimate(normals, confidence, symmetric, planar, int((~finite).sum()), unseen)
+
+
+class _Found(NamedTuple):
+    """What is found of finite points."""
+
+    normals: Array
+    sure: Array
+    """(n,) How sure the sides are, 0 to 1."""
+    error: Array
+    """(n,) Expected sine of the angle to the true line."""
+    symmetric: bool
+    planar: bool
+
+
+def _surface(
+    points: Array, network: TensorFramesPointNet, orient: Orient, on_progress: OnProgress | None
+) -> _Found:
+    """Normals of a cloud in space; their sides mean nothing unless they are to be outward."""
+    weight = next(network.parameters())
+    graph = build_graph(points)
+    levels = level_tensors(graph.levels, weight.dtype, weight.device)
+    with torch.no_grad():
+        answer = network.answer(levels, on_progress)
+        if orient == "outward":
+            answer = _sided(answer, graph, network, levels[0].receivers.neighbors)
+    unit, logit, error = (part.double().cpu().numpy()[graph.inverse] for part in answer)
+    planar = graph.pose.dimensions < 3
+    sure = np.zeros(len(unit)) if planar else np.tanh(logit / 2)
+    return _Found(unit, sure, error, graph.pose.symmetric, planar)
 
 
 def _sided(

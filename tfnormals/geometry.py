@@ -40,6 +40,11 @@ class Pose(NamedTuple):
         return int((self.extent > FLAT * self.extent[0]).sum())
 
 
+def power_of_two(points: Array) -> float:
+    """A unit of length about as large as the largest coordinate; division by it is exact."""
+    return float(np.ldexp(1.0, np.frexp(np.abs(points).max())[1] - 1))
+
+
 def pose(points: Array) -> Pose:
     """The canonical pose of a cloud: it follows every rotation, reflection and translation.
 
@@ -49,7 +54,7 @@ def pose(points: Array) -> Pose:
     which the cloud is flat needs no sign.
 
     Args:
-        points: (n, 3) finite coordinates, any unit.
+        points: (n, 3) finite coordinates, whose squares are float64 numbers, too.
     """
     centre = points.mean(0)
     centred = points - centre

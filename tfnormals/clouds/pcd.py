@@ -105,9 +105,11 @@ def read_pcd(data: bytes) -> Cloud:
     Raises:
         CloudError: If this is no PCD file, is cut off, or has no points with x y z.
     """
-    data_line = _DATA_LINE.search(data) if is_pcd(data) else None
-    if data_line is None:
+    if not is_pcd(data):
         raise CloudError(f"not a PCD file (it starts with {data[:8]!r}); check its name")
+    data_line = _DATA_LINE.search(data)
+    if data_line is None:
+        raise CloudError(f"the header has no DATA line; {_GET}")
     header = _read_header(data[: data_line.end()], data_line[1].decode())
     body = data[data_line.end() :]
     readers = {"ascii": _text, "binary": _binary, "binary_compressed": _packed}
