@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from helpers import ROUNDING, lattice, reflection, rotation
+from helpers import LAYER, ROUNDING, lattice, reflection, rotation
 from torch import nn
+from torch_geometric.nn import EdgeConv
 
+from tfnormals.tensorframes.convert import make_equivariant
+from tfnormals.tensorframes.handedness import inversion_average
 from tfnormals.tensorframes.invariants import (
     INVARIANT_NAMES,
     INVARIANT_PARITY,
@@ -11,6 +14,8 @@ from tfnormals.tensorframes.invariants import (
     fusion_invariants,
     moments,
 )
+from tfnormals.tensorframes.local_frames import LearnedFrames
+from tfnormals.tensorframes.reps import Reps
 
 POWER = len(POWER_NAMES)
 PARITY = torch.tensor(INVARIANT_PARITY, dtype=torch.float64)
@@ -217,3 +222,34 @@ def test_only_fusion_trees_can_learn_what_the_power_spectrum_cannot_see(task):
     assert loss > np.log(2) - 1e-9  # so no function of them has a smaller one
     assert accuracy(blind, test[:, :POWER], truth) == pytest.approx(0.5, abs=0.02)
     assert accuracy(seeing, test, truth) > 0.95
+
+
+def vectors(pos, reps):
+    """Of a network whose frames and first layer are fed with the invariants, (n, 3)."""
+    near = torch.cdist(pos, pos).topk(10, largest=False)
+    seen = fusion_invariants(pos[near.indices[:, :9]] - pos[:, None], near.values[:, 9])
+    edges = torch.stack([near.indices.flatten(), torch.arange(len(pos)).repeat_interleave(10)])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        frames = LearnedFrames(15).double()(pos, edges, seen[:, PARITY > 0])
+        layer = EdgeConv(nn.Linear(34, 3)).double()
+    first = make_equivariant(layer, reps, "1n")
+
+    def answer(matrices):
+        local = first(Reps(reps).transform(seen, matrices), edges, matrices)
+        return Reps("1n").transform(local, matrices.mT)
+
+    return inversion_average(answer, frames.matrices)
+
+
+@pytest.mark.parametrize("matrix", [rotation(rng()), reflection(rng())], ids=["turn", "mirror"])
+@torch.no_grad()
+def test_frames_and_first_layer_may_be_fed_with_invariants(matrix):
+    pos, turn = torch.as_tensor(rng().normal(size=(40, 3))), torch.as_tensor(matrix)
+
+    expected = vectors(pos, "15x0n+2x0p") @ turn.T
+    found = vectors(pos @ turn.T, "15x0n+2x0p")
+    careless = vectors(pos @ turn.T, "17x0n") - vectors(pos, "17x0n") @ turn.T
+
+    torch.testing.assert_close(found, expected, rtol=0, atol=LAYER)
+    assert (careless.abs().max() > 1e-3) == (np.linalg.det(matrix) < 0)

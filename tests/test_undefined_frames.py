@@ -6,6 +6,13 @@ import torch
 import torch_geometric.nn as pyg
 from helpers import LAYER, TURNS, lattice, motion
 
+from tfnormals.tensorframes.anydim import (
+    AnyDimConfig,
+    AnyDimLevel,
+    AnyDimNeighborhoods,
+    AnyDimNetwork,
+    null_direction,
+)
 from tfnormals.tensorframes.convert import make_equivariant
 from tfnormals.tensorframes.gram_schmidt import LocalFrames
 from tfnormals.tensorframes.handedness import inversion_average
@@ -135,3 +142,32 @@ def test_gradients_are_finite_where_no_frame_is_defined():
     given = [pos, *learned.parameters(), *refined.parameters()]
     assert not frames.defined.all()
     assert all(value.grad.isfinite().all() for value in given)
+
+
+def lines_without_frames(pos):
+    """Lines of a network that needs no frames, and how clear they are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        frameless = AnyDimNetwork(AnyDimConfig(1, scalars=4, vectors=2, hidden=8)).double()
+    near = torch.cdist(pos, pos)
+    rows = torch.arange(len(pos)).expand(len(pos), -1)  # all hear all, so nothing is tied
+    offsets = (pos - pos[:, None]).permute(2, 1, 0) / near.mean()
+    heard = AnyDimNeighborhoods(rows.T, offsets, (-near / near.mean()).exp())
+    unused = rows[:0]
+    level = AnyDimLevel(heard, unused[0:0, 0], unused, unused.double())
+    return null_direction(frameless([level]).tensor)
+
+
+@each_turn
+@torch.no_grad()
+def test_a_network_without_frames_stands_in_where_there_is_none(kind):
+    pos = torch.from_numpy(CLOUDS["flat grid"]())
+    missing = ~pca_frames(pos, edges_of(pos)).defined[1:]  # the first hears nothing
+    turn = torch.from_numpy(motion(kind, 1, np.random.default_rng(1)).matrix)
+
+    (lines, gap), (turned, _) = lines_without_frames(pos), lines_without_frames(pos @ turn.T)
+
+    assert missing.any()
+    assert gap[1:][missing].min() > 0.01
+    found, expected = turned[1:][missing], (lines @ turn.T)[1:][missing]
+    assert ((found * expected).sum(1).abs() - 1).abs().max() < LAYER
