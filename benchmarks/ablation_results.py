@@ -46,6 +46,8 @@ def _page(variants: dict[Variant, list[Row]]) -> str:
         f"{setup['test_clouds']} test clouds of other solids. Mean and standard deviation over "
         "seeds. One frame for a whole cloud makes messages of any kind the same.",
         "",
+        "What it says, and what the shipped network uses: [ablation.md](ablation.md).",
+        "",
         "![Errors of all variants in all poses](ablation.png)",
     ]
     for error, (name, meaning, _) in ERRORS.items():
