@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cloud_files import pcd, ply, vertices
 from helpers import plane, run_cli, sphere, torus
+from las_files import las, patched
 
 from tfnormals.clouds import read_cloud
 
@@ -44,7 +45,12 @@ BAD = {
     "huge.pcd": (promising(pcd(table(BALL)), 10**12), "promises 1000000000000 points, 200 are"),
     "really_ply.pcd": (ply(table(BALL)), "the content is PLY, not PCD"),
     "really_text.ply": (text(BALL), "not a PLY file"),
-    "scan.laz": (b"LASF", "'.laz' is no known format; known are .ply, .pcd"),
+    "scan.e57": (b"ASTM-E57", "'.e57' is no known format; known are .ply, .pcd"),
+    "cut.las": (las(n=200)[:-50], "the header promises 200 points, 198 are there"),
+    "cut.laz": (las(n=200, laz=True)[:-50], "its points are cut off; get a complete file"),
+    "huge.las": (patched(las(), 247, "<Q", 10**12), "promises 1000000000000 points, 40 are there"),
+    "huge.laz": (patched(las(laz=True), 247, "<Q", 10**12), "promises 1000000000000 points, at"),
+    "really_laz.las": (las(laz=True), "the content is LAZ, not LAS"),
     "words.xyz": (b"1 2 3\n4 five 6\n", "five"),
     "few.xyz": (text(BALL[:9]), FEW),
     "few_numbers.xyz": (text(np.vstack([BALL[:9], np.full((40, 3), np.nan)])), FEW),
@@ -200,7 +206,7 @@ def test_the_input_is_not_replaced_by_default(ball, capsys):
         (["a.ply", "--toward", "+z", "--sensor-columns", "a", "b", "c"], "no use with --sensor-c"),
         (["a.ply", "--sensor-columns", "a", "b", "c", "--orient", "outward"], "no use with --ori"),
         (["a.ply", "--sensor-columns", "a", "b", "a"], "names a column twice"),
-        (["a.ply", "--format", "laz"], "laz"),
+        (["a.ply", "--format", "e57"], "e57"),
         (["ball.ply", "--device", "gpu"], "no device 'gpu' here; available: auto, cpu"),
     ],
 )

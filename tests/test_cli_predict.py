@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from cloud_files import parsed_ply, pcd, ply, vertices
 from helpers import FLOAT32_MEDIAN_DEG, rotation, run_cli, torus
+from las_files import copc, las, parsed_las
 from rich.console import Console  # noqa: TID251
 
 import tfnormals
@@ -177,6 +178,32 @@ def test_good_clouds_are_done_after_a_bad_one(scan, model, tmp_path, capsys):
     assert f"tfnormals: {tmp_path / 'a.ply'}: no such file" in err
     assert err.endswith("tfnormals: 2 of 3 clouds failed\n")
     assert scan.with_name("scan.normals.ply").exists()
+
+
+@pytest.mark.parametrize("laz", [False, True])
+@pytest.mark.parametrize("told", [False, True])
+def test_las_goes_through_pipes(laz, told, model, stdin, capsysbinary):
+    data = las(6, len(POINTS), laz=laz, points=np.round(POINTS * 1000))
+    stdin(data)
+
+    options = ["--format", "laz" if laz else "las"] if told else []
+    assert run_cli("predict", "-", "-q", "--model", model, *options) == 0
+
+    after = parsed_las(capsysbinary.readouterr().out)
+    np.testing.assert_array_equal(after.xyz, parsed_las(data).xyz)
+    norms = np.linalg.norm([after.nx, after.ny, after.nz], axis=0)
+    np.testing.assert_allclose(norms, 1, atol=1e-6)
+
+
+def test_what_the_output_cannot_hold_is_told(model, tmp_path, capsys):
+    (tmp_path / "scan.copc.laz").write_bytes(copc())
+
+    assert run_cli("predict", tmp_path / "scan.copc.laz", "--model", model, "--json") == 0
+
+    out, err = capsys.readouterr()
+    assert "; COPC becomes plain LAZ" in err
+    assert "COPC becomes plain LAZ" in json.loads(out)["losses"][0]
+    assert len(parsed_las((tmp_path / "scan.copc.normals.laz").read_bytes()).nx) == 81
 
 
 def facing(path, viewpoint):

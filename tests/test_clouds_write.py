@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cloud_files import normal_columns, pcd, ply, vertices, written
+from las_files import las
 
 from tfnormals.clouds import FORMATS, Cloud, check_target, read_cloud, write_cloud
 from tfnormals.errors import CloudError, OutputExistsError
@@ -15,13 +16,20 @@ from tfnormals.errors import CloudError, OutputExistsError
 TEXT = b"x y z\n0 0 0\n1 1 0.1\n"
 
 
-def npy():
+def npy(save=np.save):
     stream = io.BytesIO()
-    np.save(stream, np.eye(3, 5))
+    save(stream, np.eye(3))
     return stream.getvalue()
 
 
-FILES = {"PLY": ply(vertices(3)), "PCD": pcd(vertices(3)), "NPY": npy(), "text": TEXT}
+FILES = {
+    "PLY": ply(vertices(3)),
+    "PCD": pcd(vertices(3)),
+    "NPY": npy(),
+    "LAS": las(n=3),
+    "LAZ": las(n=3, laz=True),
+    "text": TEXT,
+}
 
 
 class Failing:
@@ -66,7 +74,7 @@ def test_stream_that_cannot_seek_is_read(tmp_path, format):
         assert written(read_cloud(stream, format=format)) == FILES["PLY"]
 
 
-@pytest.mark.parametrize("kind", ["PLY", "PCD", "NPY"])
+@pytest.mark.parametrize("kind", [kind for kind in FILES if kind != "text"])
 def test_stream_tells_its_format(kind):
     assert read_cloud(io.BytesIO(FILES[kind])).content.format == kind
 
@@ -82,11 +90,13 @@ def test_format_overrides_the_suffix(tmp_path):
     [
         ("none.ply", None, "no such file; check the path"),
         ("empty.ply", b"", "an empty file"),
-        ("scan.obj", TEXT, r"'.obj' is no known format; known are .ply, .pcd, .xyz, .txt, .csv"),
+        ("scan.e57", TEXT, r"'.e57' is no known format; known are .ply, .pcd, .xyz, .txt, .csv"),
         ("scan", TEXT, "'' is no known format"),
         ("scan.ply", FILES["PCD"], "the content is PCD, not PLY; correct name or format"),
         ("scan.pcd", FILES["PLY"], "the content is PLY, not PCD"),
         ("scan.xyz", FILES["NPY"], "the content is NPY, not text"),
+        ("scan.las", FILES["LAZ"], "the content is LAZ, not LAS; correct name or format"),
+        ("scan.laz", TEXT, "not a LAS file"),
         ("scan.ply", b"\xff\xd8\xff\xe0\0\x10JFIF", "not a PLY file"),
         ("scan.ply", TEXT, "not a PLY file .it starts with b'x y z"),
     ],

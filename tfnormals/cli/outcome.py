@@ -16,6 +16,8 @@ class Outcome(NamedTuple):
     side: Side
     seconds: float
     estimate: "Estimate"
+    losses: tuple[str, ...]
+    """What of the input the output cannot hold."""
 
     def figures(self) -> dict[str, object]:
         """All of it as flat columns."""
@@ -34,6 +36,7 @@ class Outcome(NamedTuple):
             "toward": self.side.toward,
             "planar": self.estimate.planar,
             "ambiguous": self.estimate.ambiguous,
+            "losses": self.losses,
         }
 
     def line(self) -> str:
@@ -64,7 +67,7 @@ class Outcome(NamedTuple):
             remarks.append("all points lie on one plane, so the side is unknown")
         if self.estimate.ambiguous:
             remarks.append("the cloud is symmetric, so a turned copy may get other normals")
-        return remarks
+        return [*remarks, *self.losses]
 
     @property
     def _points(self) -> int:

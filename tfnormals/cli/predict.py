@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..clouds import Cloud
     from ..network import TensorFramesPointNet
 
-Format = Literal["ply", "pcd", "xyz", "txt", "csv", "asc", "npy"]
+Format = Literal["ply", "pcd", "xyz", "txt", "csv", "asc", "npy", "las", "laz"]
 
 
 def predict_clouds(
@@ -171,7 +171,8 @@ class _Predictor:
             target = sys.stdout.buffer if job.target == STREAM else job.target
             finished = cloud.with_normals(result.normals, result.confidence)
             write_cloud(finished, target, overwrite=self.overwrite)
-        return Outcome(job, side, reading + time.perf_counter() - started, result)
+        seconds = reading + time.perf_counter() - started
+        return Outcome(job, side, seconds, result, cloud.losses)
 
     def _read(self, job: Job) -> "Cloud":
         from ..clouds import check_target, read_cloud

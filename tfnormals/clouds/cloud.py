@@ -45,6 +45,7 @@ class Cloud:
         viewpoint: `(d,)` sensor position from a PCD VIEWPOINT other than the default, or None.
         content: The rest of the file, for `write_cloud`.
         width: Points in a row of an organised PCD, one of HEIGHT > 1; None for others.
+        losses: What of the file a copy with normals cannot hold, in words.
     """
 
     points: NDArray[np.float64]
@@ -52,6 +53,7 @@ class Cloud:
     viewpoint: NDArray[np.float64] | None
     content: Content = field(repr=False)
     width: int | None = None
+    losses: tuple[str, ...] = ()
 
     def columns(self, names: Sequence[str]) -> NDArray[np.float64]:
         """Named attributes of the points, `(n, len(names))`, at the full precision of the file.

@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 from ..errors import CloudError, OutputExistsError
 from .cloud import Cloud
+from .las import read_las
+from .las_header import is_compressed, is_las
 from .npy import is_npy, read_npy
 from .pcd import is_pcd, read_pcd
 from .ply import is_ply, read_ply
@@ -24,6 +26,8 @@ FORMATS = {
     ".csv": "text",
     ".asc": "text",
     ".npy": "NPY",
+    ".las": "LAS",
+    ".laz": "LAZ",
 }
 
 _READERS: dict[str, Callable[[bytes], Cloud]] = {
@@ -31,6 +35,8 @@ _READERS: dict[str, Callable[[bytes], Cloud]] = {
     "PCD": read_pcd,
     "text": read_text,
     "NPY": read_npy,
+    "LAS": read_las,
+    "LAZ": read_las,
 }
 _KNOWN = ", ".join(FORMATS)
 _REASONS = {
@@ -48,8 +54,8 @@ def read_cloud(
 
     Args:
         source: A path, or a stream that need not be seekable and is read to its end.
-        format: A suffix of `FORMATS`, dot or not. By default that of the path; streams of PLY,
-            PCD and NPY are recognised by their first bytes.
+        format: A suffix of `FORMATS`, dot or not. By default that of the path; streams of all
+            but text are recognised by their first bytes.
         dimensions: Of the clouds that are welcome; 2 for contours, which have x y and no z.
 
     Raises:
@@ -90,6 +96,9 @@ def check_target(cloud: Cloud, target: str | Path, *, overwrite: bool = False) -
         if FORMATS.get(path.suffix.lower()) != own:
             suffix = next(suffix for suffix, name in FORMATS.items() if name == own)
             raise CloudError(f"the input is {own}; name the output {path.with_suffix(suffix)}")
+        if path.name.lower().endswith(".copc.laz"):
+            plain = f"{path.name[: -len('.copc.laz')]}.laz"
+            raise CloudError(f"plain LAZ is written, not COPC; name it {path.with_name(plain)}")
         if not path.parent.is_dir():
             raise CloudError(f"no folder {path.parent}; create it first")
         if path.exists() and not overwrite:
@@ -176,4 +185,6 @@ def _recognised(data: bytes) -> str | None:
         return "PLY"
     if is_npy(data):
         return "NPY"
+    if is_las(data):
+        return "LAZ" if is_compressed(data) else "LAS"
     return "PCD" if is_pcd(data) else None
