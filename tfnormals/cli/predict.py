@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..clouds import Cloud
     from ..network import TensorFramesPointNet
 
-Format = Literal["ply", "pcd", "xyz", "txt", "csv", "asc", "npy", "las", "laz"]
+Format = Literal["ply", "pcd", "xyz", "txt", "csv", "asc", "npy", "npz", "las", "laz"]
 
 
 def predict_clouds(

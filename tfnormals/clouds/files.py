@@ -13,6 +13,7 @@ from .cloud import Cloud
 from .las import read_las
 from .las_header import is_compressed, is_las
 from .npy import is_npy, read_npy
+from .npz import is_npz, read_npz
 from .pcd import is_pcd, read_pcd
 from .ply import is_ply, read_ply
 from .text import read_text
@@ -26,6 +27,7 @@ FORMATS = {
     ".csv": "text",
     ".asc": "text",
     ".npy": "NPY",
+    ".npz": "NPZ",
     ".las": "LAS",
     ".laz": "LAZ",
 }
@@ -35,10 +37,13 @@ _READERS: dict[str, Callable[[bytes], Cloud]] = {
     "PCD": read_pcd,
     "text": read_text,
     "NPY": read_npy,
+    "NPZ": read_npz,
     "LAS": read_las,
     "LAZ": read_las,
 }
 _KNOWN = ", ".join(FORMATS)
+# They have no place for the confidence of a vertex, STL and most OFF not even for a normal.
+_MESHES = frozenset({".obj", ".off", ".stl"})
 _REASONS = {
     errno.ENOENT: "no such file; check the path",
     errno.EISDIR: "is a folder; name a cloud file",
@@ -65,6 +70,8 @@ def read_cloud(
         suffix = _suffix(source) if format is None else f".{format.lower().lstrip('.')}"
         if suffix is not None and suffix not in FORMATS:
             _check_file(source)
+            if suffix in _MESHES:
+                raise CloudError(f"'{suffix}' is for meshes; save it as .ply, faces and all")
             raise CloudError(f"'{suffix}' is no known format; known are {_KNOWN}")
         data = Path(source).read_bytes() if isinstance(source, str | Path) else source.read()
         if not data:
@@ -185,6 +192,8 @@ def _recognised(data: bytes) -> str | None:
         return "PLY"
     if is_npy(data):
         return "NPY"
+    if is_npz(data):
+        return "NPZ"
     if is_las(data):
         return "LAZ" if is_compressed(data) else "LAS"
     return "PCD" if is_pcd(data) else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 from math import prod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -24,8 +24,19 @@ _VERSIONS = {
     (2, 0): (struct.Struct("<I"), "latin-1"),
     (3, 0): (struct.Struct("<I"), "utf-8"),
 }
-_LONGEST = 10_000  # the header numpy takes to be safe to parse
+LONGEST = 10_000  # bytes of a header that numpy takes to be safe to parse
 _BAD_HEADER = (ValueError, TypeError, SyntaxError, LookupError, RecursionError, struct.error)
+
+
+class ArrayHeader(NamedTuple):
+    """What an NPY file says of its array."""
+
+    version: tuple[int, int]
+    size: int
+    """Bytes of the header, that is where the array starts."""
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: Literal["C", "F"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +88,7 @@ def read_npy(data: bytes) -> Cloud:
     Raises:
         CloudError: If this is no NPY file, is cut off, or holds no such array.
     """
-    array, version = _read_array(data)
+    array, version = read_array(data)
     if array.dtype.names is not None and array.ndim == 1:
         return cloud_from_table(BinaryTable(array), NpyContent(array, 0, version))
     if array.dtype.kind != "f" or array.ndim != 2 or array.shape[1] < 2:
@@ -95,8 +106,33 @@ def read_npy(data: bytes) -> Cloud:
     )
 
 
-def _read_array(data: bytes) -> tuple[NDArray[Any], tuple[int, int]]:
-    """The array and the version of the format; the size is checked before memory is taken."""
+def read_array(data: bytes) -> tuple[NDArray[Any], tuple[int, int]]:
+    """The array and the version of the format; the size is checked before memory is taken.
+
+    Raises:
+        CloudError: If this is no NPY file, is cut off, or holds Python objects.
+    """
+    header = read_array_header(data)
+    shape, dtype = header.shape, header.dtype
+    if dtype.hasobject:
+        raise CloudError(f"an array of Python objects ({dtype}); save plain numbers")
+    promised = prod(shape)
+    room = len(data) - header.size
+    if promised * dtype.itemsize > room:
+        raise CloudError(
+            f"the header promises {promised} values, {room // dtype.itemsize} are there; "
+            "get a complete file"
+        )
+    array: NDArray[Any] = np.ndarray(shape, dtype, data, header.size, order=header.order)
+    return array, header.version
+
+
+def read_array_header(data: bytes) -> ArrayHeader:
+    """The header in the first bytes of an NPY file.
+
+    Raises:
+        CloudError: If this is no NPY file, or the header is cut off.
+    """
     if not is_npy(data):
         raise CloudError(f"not an NPY file (it starts with {data[:8]!r}); check its name")
     try:
@@ -104,18 +140,10 @@ def _read_array(data: bytes) -> tuple[NDArray[Any], tuple[int, int]]:
         length_format, encoding = _VERSIONS[version]
         (length,) = length_format.unpack_from(data, 8)
         start = 8 + length_format.size + length
-        header = ast.literal_eval(data[start - length : start][:_LONGEST].decode(encoding))
+        header = ast.literal_eval(data[start - length : start][:LONGEST].decode(encoding))
         shape = tuple(operator.index(side) for side in header["shape"])
         dtype = npy_format.descr_to_dtype(header["descr"])
         order: Literal["C", "F"] = "F" if header["fortran_order"] else "C"
     except _BAD_HEADER as error:
         raise CloudError(f"bad NPY header ({error}); save the array again") from error
-    if dtype.hasobject:
-        raise CloudError(f"an array of Python objects ({dtype}); save plain numbers")
-    promised = prod(shape)
-    if promised * dtype.itemsize > len(data) - start:
-        found = (len(data) - start) // dtype.itemsize
-        raise CloudError(
-            f"the header promises {promised} values, {found} are there; get a complete file"
-        )
-    return np.ndarray(shape, dtype, data, start, order=order), version
+    return ArrayHeader(version, start, shape, dtype, order)
