@@ -230,3 +230,15 @@ def test_lazrs_is_imported_for_laz_only(tmp_path):
     )
     command = [sys.executable, "-c", code, tmp_path / "a.las"]
     assert subprocess.run(command, capture_output=True, check=True).stdout == b"False\n"
+
+
+@pytest.mark.parametrize("laz", [False, True])
+def test_extra_dimensions_are_columns(laz):
+    data = las(laz=laz, extra=EXTRA)
+    before = parsed_las(data)
+
+    columns = read(data).columns(["height", "scaled"])
+
+    np.testing.assert_array_equal(columns, np.column_stack([before["height"], before["scaled"]]))
+    with pytest.raises(CloudError, match="no pair among its columns"):
+        read(data).columns(["height", "pair"])

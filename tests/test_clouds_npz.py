@@ -107,3 +107,14 @@ GOOD = npz(points=POINTS)
 def test_a_bad_file_is_refused(data, message):
     with pytest.raises(CloudError, match=message):
         read(data)
+
+
+def test_arrays_with_a_number_for_each_point_are_columns():
+    x, y, z = POINTS.T
+    other = np.ones(2)
+
+    cloud = read(npz(points=POINTS, sx=x, sy=y, sz=z, other=other, labels=LABELS))
+
+    assert_array_equal(cloud.columns(["sx", "sy", "sz"]), POINTS)
+    with pytest.raises(CloudError, match="no other among its columns"):
+        cloud.columns(["sx", "other"])

@@ -24,7 +24,7 @@ from .las_header import (
     read_records,
 )
 from .laz import LASZIP, laszip_record, packed, unpacked
-from .table import BinaryTable
+from .table import BinaryTable, table_of
 
 _COPC = b"copc"  # user of the records that make LAZ COPC
 _COPC_LOST = "COPC becomes plain LAZ: the same points without the octree"
@@ -50,6 +50,18 @@ class LasContent:
     points: NDArray[Any]
     tail: tuple[bytes, int]
     columns: NDArray[np.float32] | None = None
+
+    @property
+    def table(self) -> BinaryTable:
+        """The extra dimensions that are numbers."""
+        dimensions = extra_dimensions(self.header)
+        fields = [name for name in self.points.dtype.names or () if name not in (*"XYZ", "rest")]
+        numbers = {
+            dimension.name: dimension.values(self.points[field])
+            for field, dimension in zip(fields, dimensions, strict=True)
+            if dimension.dtype.kind != "V"
+        }
+        return table_of(numbers, len(self.points))
 
     def with_normals(self, columns: NDArray[np.float32]) -> "LasContent":
         """The file with extra dimensions nx ny nz normal_confidence, from `(n, 4)`."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import CloudError
 from .cloud import Cloud
 from .npy import LONGEST, is_npy, read_array, read_array_header
-from .table import as_float64
+from .table import BinaryTable, as_float64, table_of
 
 _POINTS = "points.npy"
 _NORMALS, _CONFIDENCE = "normals.npy", "normal_confidence.npy"
@@ -36,6 +36,19 @@ class NpzContent:
     data: bytes
     points: str
     columns: NDArray[np.float32] | None = None
+
+    @property
+    def table(self) -> BinaryTable:
+        """The arrays of floats with one number for each point."""
+        with ZipFile(BytesIO(self.data)) as archive:
+            shapes = _float_arrays(archive)
+            count = shapes[self.points][0]
+            numbers = {
+                name.removesuffix(".npy"): as_float64(read_array(archive.read(name))[0])
+                for name, shape in shapes.items()
+                if shape == (count,)
+            }
+        return table_of(numbers, count)
 
     def with_normals(self, columns: NDArray[np.float32]) -> "NpzContent":
         """The file with float32 arrays normals and normal_confidence, from `(n, d + 1)`."""

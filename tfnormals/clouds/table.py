@@ -1,6 +1,6 @@
 """Points as rows of named columns, in the very types a file stores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -73,6 +73,14 @@ class BinaryTable:
     def _fields(self) -> dict[str, np.dtype[Any]]:
         dtype = self.rows.dtype
         return {name: dtype[name] for name in dtype.names or ()}
+
+
+def table_of(columns: Mapping[str, NDArray[np.float64]], count: int) -> BinaryTable:
+    """A table of columns (count,) that a file does not keep as rows."""
+    rows = np.empty(count, [(name, np.float64) for name in columns])
+    for name, values in columns.items():
+        rows[name] = values
+    return BinaryTable(rows)
 
 
 def as_float64(numbers: NDArray[Any]) -> NDArray[np.float64]:
