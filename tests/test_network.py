@@ -8,6 +8,7 @@ from helpers import (
     FLOAT32_MEDIAN_DEG,
     LAYER,
     MOTIONS,
+    ROUNDING,
     TURNS,
     assert_equivariant,
     cube,
@@ -143,6 +144,16 @@ def test_the_same_cloud_gives_the_same_bits(small_network):
         answered(small_network, cloud()), answered(small_network, cloud()), strict=True
     ):
         np.testing.assert_array_equal(one, other)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler
+def test_the_whole_pyramid_compiles_without_graph_breaks(exact_network):
+    compiled = torch.compile(exact_network, backend="eager", fullgraph=True)
+
+    found, expected = (one(tensors(cloud()), 1.0) for one in (compiled, exact_network))
+
+    torch.testing.assert_close(found.side, expected.side, rtol=0, atol=ROUNDING)
 
 
 def test_levels_are_not_changed(exact_network):
