@@ -149,7 +149,7 @@ def _known(cloud: "Cloud") -> Side | None:
         eye = tuple(cloud.viewpoint.tolist())
         return Side("viewpoint", f"facing the viewpoint {_text(eye)} of the file", "file", eye)
     if cloud.width and cloud.points.shape[1] == 3:
-        from ..pictures import seen_from_origin
+        from ..organised import seen_from_origin
 
         if seen_from_origin(cloud.points, cloud.width):
             told = "facing the origin, from which this organised cloud was seen"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from helpers import depth_picture, lattice, motion, sphere
 
-from tfnormals.pictures import seen_from_origin
+from tfnormals.organised import seen_from_origin
 
 PICTURE = depth_picture(36, 48)
 
