@@ -9,8 +9,9 @@ from PIL import Image
 from tfnormals.baseline import Open3dNormals
 from tfnormals.estimation import estimate_normals
 from tfnormals.metrics import normal_metrics
+from tfnormals.pictures import save_images
 from tfnormals.pretrained import DEFAULT_MODEL
-from tfnormals.report import cloud_image, save_images
+from tfnormals.splatting import cloud_image
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 VIEW = (-70.0, 32.0)

@@ -33,7 +33,9 @@ def small_and_alone(monkeypatch):
 @pytest.fixture
 def no_picture(monkeypatch):
     """Spares the time to draw the curves."""
-    monkeypatch.setattr("tfnormals.report.training_curves", lambda run: run / "curves.png")
+    monkeypatch.setattr(
+        "tfnormals.training_report.training_curves", lambda run: run / "curves.png"
+    )
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from .clouds import Cloud, read_cloud
 from .equivariance import Measured
 from .findings import Findings
 from .local_equivariance import STEPS
-from .report import save_figure
+from .pictures import save_figure
 
 Array = NDArray[np.float64]
 

@@ -158,9 +158,9 @@ def _train(run: Path, config: "TrainingConfig", data: Sequence[Path], device: st
     from ..data.sources import split
     from ..distributed import connected
     from ..pretrained import RUN_MODEL
-    from ..report import training_curves
     from ..runs import save_settings
     from ..training import Trainer
+    from ..training_report import training_curves
 
     team = launched_team()
     place = own_device(device, team)

@@ -1,15 +1,10 @@
-"""What the pictures show."""
-
-import json
-import subprocess
-import sys
+"""What the pictures of clouds show."""
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
 
-from tfnormals.errors import CloudError, DataError
-from tfnormals.report import cloud_image, cloud_picture, save_images, training_curves
+from tfnormals.errors import CloudError
+from tfnormals.splatting import cloud_image
 
 SIDE = 80
 """Width of the pictures in pixels; of a ball, their height too."""
@@ -131,75 +126,3 @@ def test_points_without_a_normal_and_repeated_points_are_left_out():
 def test_too_few_points_are_refused():
     with pytest.raises(CloudError, match=r"^5 points with a normal; a picture needs 9"):
         cloud_image(ball(5), ball(5))
-
-
-def test_a_picture_without_title_is_the_image(tmp_path):
-    points = ball(300)
-
-    cloud_picture(points, points, tmp_path / "ball.png", view=FRONT, width=SIDE)
-
-    picture = np.round(255 * imread(tmp_path / "ball.png")[..., :3])
-    assert np.array_equal(picture, image_of(points, points))
-
-
-def test_titles_stand_above_the_images(tmp_path):
-    images = [np.full((50, 200, 3), 9, np.uint8), np.full((30, 200, 3), 99, np.uint8)]
-
-    save_images(images, ["left", "right"], tmp_path / "pair.png")
-
-    picture = np.round(255 * imread(tmp_path / "pair.png")[..., :3])
-    assert picture.shape == (90, 400, 3)
-    assert (picture[40:, :200] == 9).all()
-    assert (picture[40:70, 200:] == 99).all()
-    assert (picture[:40].min(axis=(0, 2)) < 100)[[*range(85, 115), *range(280, 320)]].any()
-
-
-def test_a_picture_that_cannot_be_written_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="cannot be written"):
-        save_images([np.zeros((9, 9, 3), np.uint8)], [""], tmp_path)
-
-
-def write_run(folder, validated):
-    row = {"direction": 0.5, "side": 0.3, "error": 0.1}
-    scores = {
-        "validation_rmse_deg": 20.0,
-        "validation_oriented_rmse_deg": 50.0,
-        "validation_outward_share": 0.9,
-    }
-    rows = [{"step": step, **row, **(scores if step in validated else {})} for step in range(1, 9)]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-@pytest.mark.parametrize("validated", [(), (4,), (4, 8)])
-def test_curves_are_drawn_into_the_run(tmp_path, validated):
-    write_run(tmp_path, validated)
-
-    path = training_curves(tmp_path)
-
-    assert path == tmp_path / "curves.png"
-    assert imread(path)[..., :3].std() > 0.05
-
-
-def test_validation_changes_the_curves(tmp_path):
-    write_run(tmp_path, ())
-    before = training_curves(tmp_path).read_bytes()
-    write_run(tmp_path, (4, 8))
-
-    assert training_curves(tmp_path).read_bytes() != before
-
-
-def test_a_folder_without_metrics_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no training run"):
-        training_curves(tmp_path)
-
-
-def test_a_run_without_a_step_is_refused(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text("")
-
-    with pytest.raises(DataError, match="is empty; train"):
-        training_curves(tmp_path)
-
-
-def test_drawing_leaves_pyplot_alone():
-    code = "import sys, tfnormals.report; sys.exit('matplotlib.pyplot' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

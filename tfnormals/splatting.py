@@ -1,19 +1,14 @@
-"""Pictures: the curves of a training run, and clouds shaded by their normals."""
+"""Clouds drawn as lit surfaces: every point is a small disc at right angles to its normal."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pykdtree.kdtree import KDTree
 
-from .errors import CloudError, DataError
+from .errors import CloudError
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -22,14 +17,6 @@ Image = NDArray[np.uint8]
 """(height, width, 3) red, green and blue; the first row is the top."""
 View = tuple[float, float]
 """Azimuth and elevation of the eye in degrees; at azimuth 0 it is on the x axis."""
-
-METRICS = "metrics.jsonl"
-"""As in ``training``, which would load torch."""
-CURVES = "curves.png"
-LOSSES = {"direction": "#2a6f97", "side": "#e07a5f", "error": "#6a994e"}
-"""The parts of the loss and the colour of each."""
-SMOOTHED = 50
-"""Averaged over this part of a run in the curves: one fiftieth."""
 
 VIEW = (-60.0, 25.0)
 WIDTH = 900
@@ -50,76 +37,6 @@ STONE = (222, 218, 208)
 """Colour of a cloud without colours."""
 INWARD = (205, 22, 32)
 """Colour of a surface whose normals point away from the eye that sees it."""
-
-
-def training_curves(run: Path) -> Path:
-    """Draws the losses and the validation errors of a training run.
-
-    Args:
-        run: Folder of the run; the picture in it, curves.png, is replaced.
-
-    Returns:
-        The picture.
-
-    Raises:
-        DataError: If the folder has no metrics, or cannot be written to.
-    """
-    try:
-        lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(f"{run}: no training run ({METRICS}: {error.strerror})") from error
-    if not lines:
-        raise DataError(f"{run}: {METRICS} is empty; train for at least one step")
-    rows = [json.loads(line) for line in lines]
-    figure = Figure(figsize=(11, 4.2), dpi=110, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _draw_losses(left, rows)
-    _draw_validation(right, [row for row in rows if "validation_rmse_deg" in row])
-    for axes in (left, right):
-        axes.set_xlabel("step")
-        axes.set_xlim(0, 1.02 * rows[-1]["step"])
-        axes.grid(alpha=0.25)
-    save_figure(figure, run / CURVES)
-    return run / CURVES
-
-
-def cloud_picture(
-    points: Array,
-    normals: Array,
-    path: Path,
-    *,
-    colors: Colors | None = None,
-    view: View = VIEW,
-    width: int = WIDTH,
-    title: str = "",
-) -> None:
-    """Writes a ``cloud_image`` as PNG, under a title if there is one.
-
-    Raises:
-        CloudError: If there are too few points with a normal.
-        DataError: If the file cannot be written.
-    """
-    image = cloud_image(points, normals, colors=colors, view=view, width=width)
-    save_images([image], [title], path)
-
-
-def save_images(images: Sequence[Image], titles: Sequence[str], path: Path) -> None:
-    """Writes images side by side as PNG, pixel by pixel, each under its title.
-
-    Raises:
-        DataError: If the file cannot be written.
-    """
-    head = 40 if any(titles) else 0
-    height = max(len(image) for image in images)
-    width = sum(image.shape[1] for image in images)
-    figure = Figure(figsize=(width / 100, (height + head) / 100), dpi=100)
-    left = 0
-    for image, title in zip(images, titles, strict=True):
-        figure.figimage(image, left, height - len(image))
-        middle = (left + image.shape[1] / 2) / width
-        figure.text(middle, height / (height + head), title, ha="center", va="bottom", size=15)
-        left += image.shape[1]
-    save_figure(figure, path)
 
 
 def cloud_image(
@@ -299,47 +216,3 @@ def _crevices(depth: Array, scale: float) -> Array:
     for beside in _shifted(depth, 2, far) + _shifted(depth, 5, far):
         rise += np.clip((beside - depth) / scale - 0.3, 0, 2)
     return np.exp(-rise / 16)
-
-
-def _draw_losses(axes: Axes, rows: list[dict[str, float]]) -> None:
-    """Each loss, averaged over a part of the run."""
-    steps = np.array([row["step"] for row in rows])
-    window = np.ones(max(1, len(rows) // SMOOTHED))
-    count = np.convolve(np.ones(len(rows)), window, "same")
-    for name, color in LOSSES.items():
-        values = np.array([row[name] for row in rows])
-        smooth = np.convolve(values, window, "same") / count
-        axes.plot(steps, smooth, color=color, label=name)
-    axes.set_ylim(bottom=0)
-    axes.set_title("training loss")
-    axes.legend()
-
-
-def _draw_validation(axes: Axes, rows: list[dict[str, float]]) -> None:
-    """Angular errors on the left scale, the outward share on the right one."""
-    steps = [row["step"] for row in rows]
-    for name, color in (("rmse", "#2a6f97"), ("oriented_rmse", "#e07a5f")):
-        values = [row[f"validation_{name}_deg"] for row in rows]
-        label = name.replace("_", " ").replace("rmse", "RMSE")
-        axes.plot(steps, values, ".-", color=color, label=label)
-    axes.set_title("validation")
-    axes.set_ylabel("degrees")
-    axes.set_ylim(bottom=0)
-    shares = axes.twinx()
-    outward = [100 * row["validation_outward_share"] for row in rows]
-    shares.plot(steps, outward, ".--", color="#6a994e", label="outward")
-    shares.set_ylabel("normals pointing outward, %")
-    shares.set_ylim(50, 100)
-    axes.legend(handles=[*axes.lines, *shares.lines], loc="center right")
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG.
-
-    Raises:
-        DataError: If the file cannot be written.
-    """
-    try:
-        FigureCanvasAgg(figure).print_png(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
