@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfnormals.errors import CloudError
-from tfnormals.splatting import cloud_image
+from tfnormals.splatting import cloud_image, painted_images
 
 SIDE = 80
 """Width of the pictures in pixels; of a ball, their height too."""
@@ -121,6 +121,39 @@ def test_points_without_a_normal_and_repeated_points_are_left_out():
     image = image_of(points, np.concatenate([normals, [[np.nan] * 3]]))
 
     assert np.array_equal(image, image_of(ball(), ball()))
+
+
+@pytest.mark.parametrize(("stretch", "size"), [([1, 1, 4], (40, 19)), ([1, 4, 1], (26, SIDE))])
+def test_an_image_fits_its_box(stretch, size):
+    image = image_of(ball() * stretch, ball(), height=40)
+
+    assert image.shape[:2] == pytest.approx(size, abs=4)
+    assert max(image.shape[0] - 40, image.shape[1] - SIDE) <= 0
+
+
+def test_few_points_are_large_discs():
+    image = image_of(ball(20), ball(20))
+
+    assert (image < 250).any(axis=2).mean() > 0.3
+
+
+def test_points_far_from_all_others_are_drawn_where_they_are():
+    strays = np.array([[0, 30.0, 0], [0, -30, 0], [0, 0, 30], [0, 0, -30]])
+    points, normals = np.vstack([ball(), strays]), np.vstack([ball(), np.ones((4, 3)) / 3**0.5])
+
+    image = image_of(points, normals)
+
+    shown = (image < 250).any(axis=2)
+    assert all(edge.any() for edge in (shown[:9], shown[-9:], shown[:, :9], shown[:, -9:]))
+
+
+def test_paint_has_no_light_and_every_coloring_an_image():
+    paint = [np.full((1500, 3), color, np.uint8) for color in ([200, 0, 0], [0, 90, 180])]
+
+    first, second = painted_images(ball(), -ball(), paint, view=FRONT, width=SIDE)
+
+    assert (middle(first) == [200, 0, 0]).all(axis=2).mean() > 0.8
+    assert (middle(second) == [0, 90, 180]).all(axis=2).mean() > 0.8
 
 
 def test_too_few_points_are_refused():
