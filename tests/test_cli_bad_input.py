@@ -173,6 +173,32 @@ def test_an_existing_output_is_refused_before_computing(ball, arguments, monkeyp
     assert Path("ball.normals.ply").read_text() == "precious"
 
 
+@pytest.mark.parametrize(
+    ("picture", "reason"),
+    [
+        ("there.png", "there.png: exists already; --overwrite replaces it"),
+        ("no/there.png", "no folder no; create it first"),
+        ("folder.png", "folder.png: not a file; name a new one"),
+    ],
+)
+def test_a_preview_is_refused_before_computing(picture, reason, ball, monkeypatch, capsys):
+    Path("there.png").touch()
+    Path("folder.png").mkdir()
+    monkeypatch.setattr("tfnormals.clouds.read_cloud", raising(AssertionError("too late")))
+
+    assert run_cli("predict", ball, "--preview", picture) == 1
+
+    assert reason in capsys.readouterr().err
+    assert files() == ["ball.ply", "folder.png", "there.png"]
+
+
+def test_a_bad_cloud_leaves_no_preview(folder, model):
+    (folder / "few.xyz").write_bytes(text(BALL[:9]))
+
+    assert run_cli("predict", "few.xyz", "--preview", "few.png", "--model", model) == 1
+    assert files() == ["few.xyz"]
+
+
 def test_the_input_is_not_replaced_by_default(ball, capsys):
     before = Path(ball).read_bytes()
 
@@ -207,6 +233,9 @@ def test_the_input_is_not_replaced_by_default(ball, capsys):
         (["a.ply", "--sensor-columns", "a", "b", "c", "--orient", "outward"], "no use with --ori"),
         (["a.ply", "--sensor-columns", "a", "b", "a"], "names a column twice"),
         (["a.ply", "--format", "e57"], "e57"),
+        (["a.ply", "b.ply", "--preview", "c.png"], "draws one cloud only"),
+        (["a.ply", "--preview", "c.jpg"], "'c.jpg' does not end in .png"),
+        (["a.ply", "--preview", "-"], "'-' does not end in .png"),
         (["ball.ply", "--device", "gpu"], "no device 'gpu' here; available: auto, cpu"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from cloud_files import parsed_ply, pcd, ply, vertices
 from helpers import FLOAT32_MEDIAN_DEG, rotation, run_cli, torus
 from las_files import copc, las, parsed_las
+from matplotlib.image import imread
 from rich.console import Console  # noqa: TID251
 
 import tfnormals
@@ -274,6 +275,66 @@ def test_the_model_is_loaded_once(scan, kinect, model, monkeypatch):
     run_cli("predict", scan, kinect, "--model", model)
 
     assert calls == [str(model)]
+
+
+@pytest.fixture
+def small_pictures(monkeypatch):
+    """Pictures that take little time."""
+    monkeypatch.setattr("tfnormals.preview.WIDTH", 60)
+
+
+def test_the_preview_shows_the_normals_of_the_file(scan, model, tmp_path, small_pictures):
+    from tfnormals.preview import preview
+
+    assert run_cli("predict", scan, "--model", model, "--preview", tmp_path / "ring.png") == 0
+
+    normals = normals_in(tmp_path / "scan.normals.ply")
+    image, expected = imread(tmp_path / "ring.png"), imread(io.BytesIO(preview(POINTS, normals)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "ring.png",
+        "scan.normals.ply",
+        "scan.ply",
+    ]
+    np.testing.assert_allclose(image, expected, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        ([], {"viewpoint": (9, 8, 7), "signed": True}),
+        (["--viewpoint", "0", "0", "5"], {"viewpoint": (0, 0, 5), "signed": True}),
+        (["--orient", "none"], {"viewpoint": None, "signed": False}),
+    ],
+)
+def test_the_preview_knows_the_sensor_and_the_sides(
+    options, given, kinect, model, tmp_path, monkeypatch
+):
+    told = []
+    monkeypatch.setattr("tfnormals.preview.preview", lambda *_, **o: told.append(o) or b"picture")
+
+    run_cli("predict", kinect, "--model", model, "--preview", tmp_path / "a.png", *options)
+
+    assert told == [given]
+    assert (tmp_path / "a.png").read_bytes() == b"picture"
+
+
+def test_a_contour_has_a_preview(tmp_path, small_pictures):
+    angle = np.linspace(0, 2 * np.pi, 90)[1:]
+    path = tmp_path / "outline.csv"
+    corners = np.column_stack([np.cos(angle) ** 3, np.sin(angle)])
+    np.savetxt(path, corners, delimiter=",", header="x,y", comments="")
+
+    assert run_cli("predict", path, "--preview", tmp_path / "outline.png") == 0
+    assert max(imread(tmp_path / "outline.png").shape) == 60
+
+
+def test_a_preview_is_replaced_on_demand(scan, model, tmp_path, small_pictures):
+    picture = tmp_path / "a.png"
+    picture.touch()
+
+    run_cli("predict", scan, "--model", model, "--preview", picture, "--overwrite")
+
+    assert imread(picture).shape[1] == 60
 
 
 @pytest.mark.parametrize(("terminal", "quiet"), [(True, []), (True, ["-q"]), (False, [])])

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import typer
 
-from ..errors import CloudError, DataError, OutputExistsError
+from ..errors import CloudError, DataError
 from .check_tables import jump_table, layer_table, lie_table, transform_table
 from .console import print_table, progress_bar, say_error, write_json
 from .estimators import Subject, load_subject
-from .options import DEFAULT_MODEL, JsonOption
+from .options import DEFAULT_MODEL, JsonOption, OverwriteOption
+from .targets import check_new_file
 
 if TYPE_CHECKING:
     from ..findings import Findings
@@ -62,7 +63,7 @@ def check_equivariance(
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="PNG", help="Draw what was found.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files.")] = False,
+    overwrite: OverwriteOption = False,
     json_lines: JsonOption = False,
 ) -> None:
     """Measure how exactly normals follow.
@@ -103,14 +104,8 @@ def _clouds(cloud: Path | None) -> dict[str, "Array"]:
 def _check_targets(points: Path | None, picture: Path | None, *, overwrite: bool) -> None:
     """Refuses, before long work, files that could not be written."""
     for option, path, suffix in (("--points", points, ".ply"), ("--picture", picture, ".png")):
-        if path is None:
-            continue
-        if path.suffix.lower() != suffix:
-            raise typer.BadParameter(f"'{path}' does not end in {suffix}", param_hint=option)
-        if not path.parent.is_dir():
-            raise DataError(f"{path}: no folder {path.parent}; create it first")
-        if path.exists() and not overwrite:
-            raise OutputExistsError(f"{path}: exists already; --overwrite replaces it")
+        if path is not None:
+            check_new_file(path, suffix, option, overwrite=overwrite)
 
 
 def _examined(

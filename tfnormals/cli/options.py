@@ -18,6 +18,7 @@ DeviceOption = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda[:i]", help="Where the network runs.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line on stdout.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace files.")]
 
 
 def usable_device(device: str) -> "torch.device":

@@ -11,17 +11,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..errors import CloudError, OutputExistsError
+from ..errors import CloudError, DataError, OutputExistsError
 from .console import progress_bar, say_error, talk, write_json
-from .options import DEFAULT_MODEL, DeviceOption, JsonOption, ModelOption, usable_device
+from .options import (
+    DEFAULT_MODEL,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    OverwriteOption,
+    usable_device,
+)
 from .outcome import Outcome
-from .sides import Direction, Names, Orient, SideOptions, Vector
-from .targets import STREAM, Job, plan
+from .sides import Direction, Names, Orient, Side, SideOptions, Vector
+from .targets import STREAM, Job, check_new_file, plan
 
 if TYPE_CHECKING:
     import torch
 
     from ..clouds import Cloud
+    from ..geometry import Array
     from ..network import TensorFramesPointNet
 
 Format = Literal["ply", "pcd", "xyz", "txt", "csv", "asc", "npy", "npz", "las", "laz"]
@@ -74,7 +82,15 @@ def predict_clouds(
         Format | None,
         typer.Option("--format", help="What the clouds are, where their names do not tell."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files.")] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PNG",
+            readable=False,
+            help="Draw the cloud with its normals: red where the surface that is seen faces away.",
+        ),
+    ] = None,
+    overwrite: OverwriteOption = False,
     json_lines: JsonOption = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Nothing but errors on stderr.")
@@ -90,13 +106,17 @@ def predict_clouds(
     jobs = plan(clouds, output, overwrite=overwrite)
     if json_lines and any(job.target == STREAM for job in jobs):
         raise typer.BadParameter("stdout takes the cloud; give -o", param_hint="--json")
-    predictor = _Predictor(model, device, sides, file_format, overwrite, quiet)
+    if preview is not None:
+        if len(jobs) > 1:
+            raise typer.BadParameter("draws one cloud only", param_hint="--preview")
+        check_new_file(preview, ".png", "--preview", overwrite=overwrite)
+    predictor = _Predictor(model, device, sides, file_format, preview, overwrite, quiet)
     failed = 0
     for number, job in enumerate(jobs, start=1):
         label = f"{number}/{len(jobs)} {job.source_name}" if len(jobs) > 1 else job.source_name
         try:
             outcome = predictor.run(job, label)
-        except (CloudError, OutputExistsError) as error:
+        except (CloudError, DataError, OutputExistsError) as error:
             failed += 1
             say_error(error)
             record: dict[str, object] = {
@@ -125,6 +145,7 @@ class _Predictor:
     device: str
     sides: SideOptions
     file_format: Format | None
+    preview: Path | None
     overwrite: bool
     quiet: bool
 
@@ -145,6 +166,7 @@ class _Predictor:
             CloudError: If the cloud cannot be read, used or written.
             OutputExistsError: If the target appeared meanwhile.
             ModelError: If the model is unknown or damaged.
+            DataError: If the picture cannot be written.
         """
         from ..clouds import write_cloud
 
@@ -171,7 +193,9 @@ class _Predictor:
             target = sys.stdout.buffer if job.target == STREAM else job.target
             finished = cloud.with_normals(result.normals, result.confidence)
             write_cloud(finished, target, overwrite=self.overwrite)
-        seconds = reading + time.perf_counter() - started
+            seconds = reading + time.perf_counter() - started
+            if self.preview is not None:
+                _draw(self.preview, cloud.points, result.normals, side)
         return Outcome(job, side, seconds, result, cloud.losses)
 
     def _read(self, job: Job) -> "Cloud":
@@ -191,3 +215,11 @@ def _named(job: Job) -> Iterator[None]:
         yield
     except CloudError as error:
         raise CloudError(f"{job.source_name}: {error}") from error
+
+
+def _draw(path: Path, points: "Array", normals: "Array", side: Side) -> None:
+    from ..pictures import write_whole
+    from ..preview import preview
+
+    signed = side.orient != "none"
+    write_whole(path, preview(points, normals, viewpoint=side.eye(points), signed=signed))

@@ -71,6 +71,18 @@ class Side(NamedTuple):
     sensors: "Array | None" = None
     """The sensor of each point, for ``viewpoint`` that is no single one."""
 
+    def eye(self, points: "Array") -> tuple[float, ...] | None:
+        """From where the points (n, d) were seen, about, if anything tells."""
+        import numpy as np
+
+        if self.sensors is not None:
+            return tuple(np.nanmedian(self.sensors, axis=0).tolist())
+        if self.toward is None:
+            return self.viewpoint
+        finite = points[np.isfinite(points).all(1)]
+        size = np.ptp(finite, axis=0).max() / np.linalg.norm(self.toward)
+        return tuple((finite.mean(0) + 10 * size * np.asarray(self.toward)).tolist())
+
 
 class SideOptions(NamedTuple):
     """What a call says about the sides of normals."""

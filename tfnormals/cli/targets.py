@@ -1,4 +1,4 @@
-"""Where the normals of each cloud go, settled before anything is computed."""
+"""Where results go, settled before anything is computed."""
 
 import os
 from collections.abc import Sequence
@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import typer
 
-from ..errors import CloudError, OutputExistsError
+from ..errors import CloudError, DataError, OutputExistsError
 
 STREAM = Path("-")
 """Stdin as a source, stdout as a target."""
+PAGE = "index.html"
+"""What a folder with a report opens with."""
 
 
 class Job(NamedTuple):
@@ -55,6 +57,39 @@ def plan(clouds: Sequence[Path], output: Path | None, *, overwrite: bool) -> lis
     return jobs
 
 
+def check_new_file(path: Path, suffix: str, option: str, *, overwrite: bool) -> None:
+    """Refuses a file that could not be written; call it before long work.
+
+    Args:
+        path: The file.
+        suffix: What its name has to end in, such as ``.png``.
+        option: The option that names it, for messages.
+        overwrite: It may exist.
+
+    Raises:
+        typer.BadParameter: If the name has another ending.
+        DataError: If its folder is missing or cannot be written to.
+        OutputExistsError: If it exists.
+    """
+    if path.suffix.lower() != suffix:
+        raise typer.BadParameter(f"'{path}' does not end in {suffix}", param_hint=option)
+    _check_place(path, overwrite=overwrite)
+
+
+def check_report(folder: Path, *, overwrite: bool) -> Path:
+    """The page of a report, whose folder need not exist; call it before long work.
+
+    Raises:
+        DataError: If it could not be written.
+        OutputExistsError: If it exists.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: not a folder; name a new one")
+    page = folder / PAGE
+    _check_place(page if folder.exists() else folder, overwrite=overwrite)
+    return page
+
+
 def _target(cloud: Path, output: Path | None, folder: Path | None) -> Path:
     if folder:
         if cloud == STREAM:
@@ -86,6 +121,17 @@ def _check_writable(targets: Sequence[Path], *, overwrite: bool) -> None:
     for target in targets:
         if target.parent.is_dir() and not os.access(target.parent, os.W_OK):
             raise CloudError(f"{target}: no permission to write there; choose another --output")
+
+
+def _check_place(path: Path, *, overwrite: bool) -> None:
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: no folder {path.parent}; create it first")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: not a file; name a new one")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path}: exists already; --overwrite replaces it")
+    if not os.access(path.parent, os.W_OK):
+        raise DataError(f"{path}: no permission to write there; choose another place")
 
 
 def _wrong(message: str) -> typer.BadParameter:
