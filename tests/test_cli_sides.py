@@ -9,6 +9,7 @@ import pytest
 from cloud_files import pcd, ply
 from helpers import depth_picture, plane, run_cli, torus
 
+from tfnormals.cli.sides import Side
 from tfnormals.clouds import read_cloud
 
 FAR = np.array([453_210.0, 5_201_430.0, 4_500_000.0])  # float32 knows them to half a metre
@@ -241,3 +242,18 @@ def test_a_picture_that_was_moved_holds_no_viewpoint(predict, capsys):
 
     assert predict("a.pcd", moved, "--orient", "viewpoint") == 1
     assert "a.pcd: holds no viewpoint; give --viewpoint X Y Z" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("side", "eye"),
+    [
+        (Side("outward"), None),
+        (Side("viewpoint", viewpoint=(0.0, 0.0, 9.0)), (0.0, 0.0, 9.0)),
+        (Side("toward", toward=(0.0, 0.0, 2.0)), (0.5, 0.5, 10.0)),
+        (Side("viewpoint", sensors=np.array([[1.0, 2, 3], [1, 2, 3], [np.nan] * 3])), (1, 2, 3)),
+    ],
+)
+def test_pictures_are_taken_from_where_the_points_were_seen(side, eye):
+    points = np.array([[0.0, 0, 0], [1, 1, 0], [np.nan] * 3])
+
+    assert side.eye(points) == eye
