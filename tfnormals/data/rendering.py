@@ -102,9 +102,16 @@ def camera_at(
     )
 
 
-def render(camera: Camera, rows: int, columns: int) -> Seen:
-    """The nearest face in each of rows x columns pixels, without those that face away or graze."""
-    across, down = (_ticks(camera, count) for count in (columns, rows))
+def render(camera: Camera, rows: int, columns: int, height: float = 1.0) -> Seen:
+    """The nearest face in each of rows x columns pixels, without those that face away or graze.
+
+    Args:
+        camera: What looks.
+        rows: From top to bottom.
+        columns: From left to right.
+        height: Of the picture, relative to its width; at most 1.
+    """
+    across, down = _ticks(camera.reach, columns), _ticks(height * camera.reach, rows)
     face, row = _between(camera.heights[0], camera.heights[1], down)
 
     # Along a row each edge bounds x from one side: slope * x + rest >= 0.
@@ -160,9 +167,9 @@ def _in_picture(vertices: Floats, corners: Ints, reach: float) -> NDArray[np.boo
     return np.logical_not(outside)
 
 
-def _ticks(camera: Camera, count: int) -> Floats:
-    """Centres of pixels along one side of the picture."""
-    return (np.arange(count, dtype=np.float64) - (count - 1) / 2) * (2 * camera.reach / count)
+def _ticks(reach: float, count: int) -> Floats:
+    """Centres of pixels along one side of the picture, from -reach to reach."""
+    return (np.arange(count, dtype=np.float64) - (count - 1) / 2) * (2 * reach / count)
 
 
 def _between(low: Floats, high: Floats, ticks: Floats) -> tuple[Ints, Ints]:
