@@ -179,10 +179,32 @@ def test_starting_from_an_unknown_model_makes_no_run(run, capsys):
     assert not run.exists()
 
 
+def test_a_preview_writes_clouds_and_a_picture_but_trains_nothing(shapes, run, capsys):
+    assert run_cli(*NEW, "--out", run, "--data", shapes, "--preview", 3) == 0
+
+    files = [f"cloud-00{number}.ply" for number in range(3)]
+    assert sorted(path.name for path in run.iterdir()) == [*files, "contact-sheet.png"]
+    err = capsys.readouterr().err
+    assert "2 shapes to learn from" in err
+    assert err.endswith(f"{run}: 3 training clouds as PLY; picture {run}/contact-sheet.png\n")
+
+
+@pytest.mark.parametrize(("changes", "same"), [(("--steps", 9), True), (("--seed", 1), False)])
+def test_a_preview_depends_on_what_the_clouds_depend_on(changes, same, run, tmp_path):
+    other = tmp_path / "other"
+    run_cli(*NEW, "--out", run, "--preview", 1)
+    run_cli(*NEW, "--out", other, "--preview", 1, *changes)
+
+    one, two = ((folder / "cloud-000.ply").read_bytes() for folder in (run, other))
+    assert (one == two) is same
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         ([], "give one of them"),
+        (["--resume", "a", "--preview", 3], "it goes to a new folder, --out"),
+        (["--out", "a", "--preview", 0], "--preview"),
         (["--out", "a", "--resume", "b"], "give one of them"),
         (["--out", "a", "--steps", 5, "--minutes", 5], "a run has --steps or --minutes"),
         (["--resume", "a", "--seed", 0], "a run keeps what it started with"),
@@ -203,11 +225,12 @@ def test_wrong_usage(arguments, reason, tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_run_is_not_touched(no_picture, run, capsys):
+@pytest.mark.parametrize("preview", [(), ("--preview", 2)])
+def test_an_existing_run_is_not_touched(preview, no_picture, run, capsys):
     run.mkdir()
     (run / "precious").write_text("")
 
-    assert run_cli(*NEW, "--out", run) == 1
+    assert run_cli(*NEW, "--out", run, *preview) == 1
 
     assert f"{run}: exists already; --resume continues a run" in capsys.readouterr().err
     assert [path.name for path in run.iterdir()] == ["precious"]

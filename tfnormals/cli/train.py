@@ -16,6 +16,7 @@ from ..errors import DataError, OutputExistsError
 from .console import progress_bar, talk
 from .options import DeviceOption
 from .torchrun import launched_team, one_voice, own_device, team_command
+from .training_preview import preview_training
 
 if TYPE_CHECKING:
     from ..data.sources import Source
@@ -87,6 +88,16 @@ def train_network(
         typer.Option(metavar="N", min=0, show_default="0", help="Chooses all random numbers."),
     ] = None,
     device: DeviceOption = "auto",
+    preview: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=500,
+            help="Trains nothing; writes the first N clouds that this run would see into RUN, as "
+            "PLY with true normals and as one picture, contact-sheet.png.",
+        ),
+    ] = None,
 ) -> None:
     """Train a network on shapes.
 
@@ -103,10 +114,13 @@ def train_network(
     for name, value in {**kept, "--size": size, "--start": start, "--seed": seed}.items():
         if resume and value not in (None, []):
             raise typer.BadParameter("a run keeps what it started with", param_hint=name)
+    if resume and preview:
+        raise typer.BadParameter("it goes to a new folder, --out", param_hint="--preview")
     if start and size:
         raise typer.BadParameter("a model has a size already", param_hint="--size")
     if out:
         _check_new(out)
+    from ..data.sources import split
     from ..pretrained import load_model
     from ..runs import load_settings
     from ..training import TrainingConfig
@@ -126,7 +140,10 @@ def train_network(
         config = replace(config, steps=steps, minutes=None)
     elif minutes:
         config = replace(config, minutes=minutes)
-    _train(run, config, data or [], device)
+    if preview:
+        preview_training(run, config, split(_sources(data or []))[0], preview)
+    else:
+        _train(run, config, data or [], device)
 
 
 def _check_new(run: Path) -> None:
