@@ -144,6 +144,63 @@ def test_a_baseline_that_cannot_start_says_what_to_install(clouds, model, monkey
     assert "pip install" in capsys.readouterr().err
 
 
+def test_a_report_has_both_estimators_beside_each_other(clouds, model, open3d, tmp_path, capsys):
+    options = ("--model", model, "--baseline", "open3d", "--report", tmp_path / "out")
+
+    assert run_cli("evaluate", "--data", clouds, *options) == 0
+
+    out, err = capsys.readouterr()
+    assert "average" in out
+    assert err.startswith(f"report: {tmp_path / 'out' / 'index.html'} (0.")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count('loading="lazy"') == 4 * (1 + 2 * 2)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["index.html"]
+
+
+def test_a_report_has_what_failed(one_too_small, model, tmp_path):
+    options = ("--model", model, "--report", tmp_path / "out")
+
+    assert run_cli("evaluate", "--data", one_too_small, *options) == 1
+    assert "failed: 9 usable points" in (tmp_path / "out" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_report_is_replaced_on_demand_only(overwrite, clouds, model, tmp_path, capsys):
+    page = tmp_path / "index.html"
+    page.write_text("precious")
+    options = ["--model", model, "--report", tmp_path] + ["--overwrite"] * overwrite
+
+    assert run_cli("evaluate", "--data", clouds, *options) == (0 if overwrite else 1)
+
+    told = f"tfnormals: {page}: exists already; --overwrite replaces it\n"
+    assert (capsys.readouterr().err == told) != overwrite
+    assert (page.read_text() == "precious") != overwrite
+
+
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        ("there.txt", "there.txt: not a folder; name a new one"),
+        ("no/out", "no/out: no folder no; create it first"),
+        ("full", "full/index.html: not a file; name a new one"),
+    ],
+)
+def test_a_report_is_refused_before_computing(folder, reason, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.txt").touch()
+    (tmp_path / "full" / "index.html").mkdir(parents=True)
+
+    assert run_cli("evaluate", "--data", "nowhere", "--report", folder) == 1
+    assert reason in capsys.readouterr().err
+
+
+def test_without_clouds_there_is_no_report(tmp_path, model):
+    options = ("--model", model, "--report", tmp_path / "out")
+
+    assert run_cli("evaluate", "--data", tmp_path, *options) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [

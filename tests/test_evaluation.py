@@ -89,6 +89,20 @@ def test_progress_counts_the_clouds(balls):
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_the_normals_of_each_cloud_are_shown_once(balls):
+    seen = []
+
+    evaluate_folder({"perfect": truth, "shy": refuses_far_points}, balls, on_answers=seen.append)
+
+    assert [one.cloud.name for one in seen] == [
+        "ball",
+        "ball_noise_white_5.00e-02",
+        "big_noise_white_5.00e-02",
+    ]
+    assert [list(one.normals) for one in seen] == [["perfect", "shy"]] * 2 + [["perfect"]]
+    assert all((one.normals["perfect"] == truth(one.truth.points)).all() for one in seen)
+
+
 def row(variant, rmse_deg, seconds=1.0, cnd=None, estimator="ours"):
     metrics = None if rmse_deg is None else NormalMetrics(rmse_deg, 2, 3, 0.5, 0.1, 0.2, 4, cnd)
     return Row(estimator, "cup", variant, 1000, seconds, metrics, None if metrics else "hung")

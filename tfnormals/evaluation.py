@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +59,20 @@ class Row:
         }
 
 
+class Answers(NamedTuple):
+    """What the estimators made of one cloud."""
+
+    cloud: EvaluationCloud
+    truth: Truth
+    normals: dict[str, Array]
+    """By estimator, without those that failed; (n, 3), a direction in each scored row."""
+
+
 def evaluate_folder(
     estimators: Mapping[str, Estimator],
     folder: Path,
     on_progress: Callable[[int, int], None] | None = None,
+    on_answers: Callable[[Answers], None] | None = None,
 ) -> list[Row]:
     """Errors of every estimator on every cloud of a folder.
 
@@ -71,6 +82,7 @@ def evaluate_folder(
         estimators: By name; one that raises a TfnormalsError has failed on that cloud.
         folder: As for `evaluation_clouds`.
         on_progress: Called with the number of clouds done and of all clouds, after each.
+        on_answers: Called with the normals of each cloud, which are not kept.
 
     Raises:
         CloudError: If a cloud cannot be read.
@@ -81,9 +93,10 @@ def evaluate_folder(
     for done, cloud in enumerate(clouds, start=1):
         truth = cloud.load()
         clean = load_truth(cloud.clean) if cloud.clean else None
-        rows += [
-            _row(name, estimator, cloud, truth, clean) for name, estimator in estimators.items()
-        ]
+        answers = Answers(cloud, truth, {})
+        rows += [_row(name, estimator, answers, clean) for name, estimator in estimators.items()]
+        if on_answers:
+            on_answers(answers)
         if on_progress:
             on_progress(done, len(clouds))
     return rows
@@ -110,15 +123,16 @@ def summary(rows: Sequence[Row]) -> list[Figures]:
     return lines
 
 
-def _row(
-    name: str, estimator: Estimator, cloud: EvaluationCloud, truth: Truth, clean: Truth | None
-) -> Row:
+def _row(name: str, estimator: Estimator, answers: Answers, clean: Truth | None) -> Row:
+    """The row of an estimator; its normals go into the answers."""
+    cloud, truth, _ = answers
     started = time.perf_counter()
     error, metrics = None, None
     try:
         normals = estimator(truth.points)
         seconds = time.perf_counter() - started
         metrics = _metrics(normals, truth, clean)
+        answers.normals[name] = normals
     except TfnormalsError as failure:
         seconds = time.perf_counter() - started
         error = str(failure)

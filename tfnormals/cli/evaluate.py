@@ -8,26 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-from .console import new_table, print_table, progress_bar, say_error, write_json
-from .options import DEFAULT_MODEL, DeviceOption, JsonOption, usable_device
+from .console import new_table, print_table, progress_bar, say_error, talk, write_json
+from .options import DEFAULT_MODEL, DeviceOption, JsonOption, OverwriteOption, usable_device
+from .targets import check_report
 
 if TYPE_CHECKING:
-    from ..evaluation import Estimator, Figures
+    from ..evaluation import Estimator, Figures, Row
+    from ..evaluation_report import EvaluationReport
     from ..network import TensorFramesPointNet
 
 Baseline = Literal["open3d"]
-
-COLUMNS = {
-    "rmse_deg": "unoriented\nRMSE\ndeg",
-    "oriented_rmse_deg": "oriented\nRMSE\ndeg",
-    "oriented_rmse_flipped_deg": "oriented,\nflipped per\nshape, deg",
-    "outward_share": "outward\n\n%",
-    "pgp5": "PGP5\n\n%",
-    "pgp10": "PGP10\n\n%",
-    "median_deg": "median\n\ndeg",
-    "cnd_rmse_deg": "CND\n\ndeg",
-}
-SHARES = {"outward_share", "pgp5", "pgp10"}
 
 
 def evaluate_models(
@@ -52,6 +42,13 @@ def evaluate_models(
     per_shape: Annotated[
         bool, typer.Option("--per-shape", help="Every cloud too, before the means.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write a page, DIR/index.html, with tables, curves and pictures."
+        ),
+    ] = None,
+    overwrite: OverwriteOption = False,
     json_lines: JsonOption = False,
     device: DeviceOption = "auto",
 ) -> None:
@@ -59,28 +56,48 @@ def evaluate_models(
 
     The table has a line for every variant of the clouds and one for their average.
     """
-    from ..baseline import Open3dNormals
-    from ..evaluation import evaluate_folder, summary
+    from ..evaluation import evaluate_folder
 
+    page = check_report(report, overwrite=overwrite) if report else None
     with ExitStack() as stack:
         estimators = _estimators(models or [DEFAULT_MODEL], device)
         if baseline:
+            from ..baseline import Open3dNormals
+
             estimators[baseline] = stack.enter_context(Open3dNormals())
         on_progress = stack.enter_context(progress_bar(str(data)))
-        rows = evaluate_folder(estimators, data, on_progress)
-    shapes, means = [row.figures() for row in rows] if per_shape else [], summary(rows)
-    if json_lines:
-        for line in [*shapes, *means]:
-            write_json(line)
-    else:
-        if per_shape:
-            print_table(_table(shapes, ("shape", "points"), "seconds"))
-        print_table(_table(means, ("clouds",), "seconds_per_100k"))
+        drawn = _new_report(data, len(estimators)) if page else None
+        rows = evaluate_folder(estimators, data, on_progress, drawn.add if drawn else None)
+    _tell(rows, per_shape=per_shape, json_lines=json_lines)
+    if page and drawn:
+        drawn.write(page, str(data), rows)
+        talk.print(f"report: {page} ({page.stat().st_size / 1e6:.1f} MB)")
     failures = [row for row in rows if row.error]
     for row in failures:
         say_error(f"{row.estimator} on {row.shape} {row.variant}: {row.error}")
     if any(row.estimator != baseline for row in failures):
         raise typer.Exit(1)
+
+
+def _new_report(data: Path, estimators: int) -> "EvaluationReport":
+    from ..data.folders import evaluation_clouds
+    from ..evaluation_report import EvaluationReport
+
+    return EvaluationReport(len(evaluation_clouds(data)), estimators)
+
+
+def _tell(rows: Sequence["Row"], *, per_shape: bool, json_lines: bool) -> None:
+    from ..evaluation import summary
+    from ..evaluation_table import CLOUD, MEAN
+
+    shapes, means = [row.figures() for row in rows] if per_shape else [], summary(rows)
+    if json_lines:
+        for line in [*shapes, *means]:
+            write_json(line)
+        return
+    if per_shape:
+        print_table(_table(shapes, ("estimator", "variant", "shape"), CLOUD))
+    print_table(_table(means, ("estimator", "variant"), MEAN))
 
 
 def _estimators(models: Sequence[str], device: str) -> dict[str, "Estimator"]:
@@ -95,27 +112,12 @@ def _estimators(models: Sequence[str], device: str) -> dict[str, "Estimator"]:
     return {model: estimator(load_model(model)) for model in models}
 
 
-def _table(lines: Sequence["Figures"], counted: Sequence[str], timed: str) -> Table:
+def _table(lines: Sequence["Figures"], texts: Sequence[str], around: tuple[str, str]) -> Table:
     from ..evaluation import AVERAGE
+    from ..evaluation_table import cells, headings
 
-    labels = (*COLUMNS.values(), timed.replace("_per_", "\nper\n"))
-    table = new_table(("estimator", "variant"), (*counted, *labels))
+    table = new_table(texts, headings(*around))
     for line in lines:
-        table.add_row(
-            str(line["estimator"]),
-            str(line["variant"]),
-            *(_counted(line, name) for name in counted),
-            *(_figure(line[name], percent=name in SHARES) for name in (*COLUMNS, timed)),
-            end_section=line["variant"] == AVERAGE,
-        )
+        told = [str(line[name]) for name in texts]
+        table.add_row(*told, *cells(line, *around), end_section=line["variant"] == AVERAGE)
     return table
-
-
-def _counted(line: "Figures", name: str) -> str:
-    return f"{line[name]}, {line['failed']} failed" if line.get("failed") else str(line[name])
-
-
-def _figure(value: str | int | float | None, *, percent: bool) -> str:
-    if not isinstance(value, float):
-        return "-"
-    return f"{100 * value:.1f}" if percent else f"{value:.2f}"
