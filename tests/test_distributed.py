@@ -88,7 +88,7 @@ def small_training():
         patch.setattr(training, "DataLoader", in_turn)
         for setting in SMALL:
             patch.setattr(*setting)
-        patch.setattr("tfnormals.report.training_curves", lambda run: run / "curves.png")
+        patch.setattr("tfnormals.training_report.training_curves", lambda run: run / "curves.png")
         yield
 
 
