@@ -73,9 +73,11 @@ class TrainingBatches(Dataset[Batch]):
         samples = [sample for _, sample in self._samples(rng)]
         hand = 1.0 if rng.random() < 0.5 else -1.0
         own = samples[self.part :: self.parts]
-        points, total = (sum(len(one.points) for one in some) for some in (own, samples))
         batch = joined([_graphed(sample) for sample in own or samples[:1]], hand)
-        return batch._replace(share=points / total)
+        if self.parts > 1:
+            nodes = [_distinct(sample) for sample in samples]
+            batch = batch._replace(share=sum(nodes[self.part :: self.parts]) / sum(nodes))
+        return batch
 
     def samples(self, step: int) -> list[tuple[str, Sample]]:
         """The clouds of a batch before they become a graph, with the names of their sources."""
@@ -144,8 +146,13 @@ def _usable_sample(
     while True:
         thin = thinned > 0 and size <= OVERVIEW and rng.random() < thinned
         sample = (_thinned if thin else _sample)(source, size, rng)
-        if len(np.unique(sample.points, axis=0)) >= MIN_POINTS:
+        if _distinct(sample) >= MIN_POINTS:
             return sample
+
+
+def _distinct(sample: Sample) -> int:
+    """Nodes of the graph: points at the same place share one."""
+    return len(np.unique(sample.points, axis=0))
 
 
 def _graphed(sample: Sample) -> Batch:
