@@ -4,12 +4,18 @@ import numpy as np
 import pytest
 import trimesh
 
+from tfnormals.data import procedural_bodies as bodies
+from tfnormals.data import procedural_lowpoly as lowpoly
+from tfnormals.data import procedural_text as text
 from tfnormals.data.procedural import FAMILIES, MAX_FACES, procedural_surface, surface_of
-from tfnormals.data.sampling import inside_scan_sample
+from tfnormals.data.rendering import faces_of, windings
+from tfnormals.data.sampling import surface_sample
+from tfnormals.data.scanning import eyes_above, inside_scan_sample, scan_sample
 from tfnormals.data.surfaces import Surface, closed_surface
 from tfnormals.errors import DataError
 
 MAKERS = sorted({m for makers in FAMILIES.values() for m in makers}, key=lambda m: m.__name__)
+SHEETS = [maker for maker in MAKERS if maker in FAMILIES["sheets"]]
 CUBE = trimesh.creation.box()
 
 
@@ -73,6 +79,76 @@ def test_shape_is_closed_and_wound_outward_in_most_draws(maker):
         assert mesh.volume > 0
         closed += mesh.is_watertight and mesh.is_winding_consistent
     assert closed >= 3
+
+
+def made(maker, seed: int) -> Surface:
+    """The first surface of a maker from this seed on."""
+    while True:
+        try:
+            return surface_of(maker.__name__, maker(np.random.default_rng(seed))).scaled()
+        except DataError:
+            seed += 1
+
+
+def inside(surface: Surface, places: np.ndarray) -> np.ndarray:
+    """How many bodies contain each place."""
+    axes, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
+    return windings(surface, faces_of(surface), places, axes)
+
+
+@pytest.mark.parametrize("seed", [0, 20])
+@pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: maker.__name__)
+def test_normals_lead_out_of_the_solid(maker, seed):
+    surface = made(maker, seed)
+    points, normals = surface_sample(surface, 60, np.random.default_rng(0))
+    step = 1e-5 * normals
+    assert np.mean(inside(surface, points + step) == 0) > 0.95
+    assert np.mean(inside(surface, points - step) == 1) > 0.95
+
+
+@pytest.mark.parametrize(
+    "maker", sorted(set(FAMILIES["sheets"]), key=lambda maker: maker.__name__)
+)
+def test_sheets_have_others_in_front_of_them(maker):
+    near = []
+    for seed in range(4):
+        surface = made(maker, seed)
+        points, normals = surface_sample(surface, 40, np.random.default_rng(0))
+        steps = [inside(surface, points + away * normals) for away in np.arange(2e-3, 0.04, 3e-3)]
+        near.append(np.any(steps, axis=0).mean())
+    assert 0.3 < np.mean(near) < 0.98
+
+
+def test_letters_are_bodies_of_their_own():
+    counts = [mesh_of(made(text.lettering, seed)).body_count for seed in range(5)]
+    assert 2 < max(counts) <= 16
+
+
+def test_subdivision_rounds_what_was_edged():
+    bends = []
+    for maker in (lowpoly.subdivided, lowpoly.box_model, lowpoly.rock):
+        meshes = [mesh_of(made(maker, seed)) for seed in range(8)]
+        bends.append(np.degrees([np.median(mesh.face_adjacency_angles) for mesh in meshes]))
+    rounded, *edged = np.mean(bends, axis=1)
+    assert rounded < 0.6 * min(edged)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_decimation_leaves_fewer_faces(seed):
+    rng = np.random.default_rng(seed)
+    body = (bodies.blob, bodies.bent_blob, bodies.creature)[rng.integers(3)](rng)
+    coarse = lowpoly.decimated(np.random.default_rng(seed))
+    assert 4 <= coarse.num_tri() < 0.9 * body.num_tri()
+    assert 0.4 < coarse.volume() / body.volume() < 1.2
+
+
+@pytest.mark.parametrize("maker", FAMILIES["outdoors"], ids=lambda maker: maker.__name__)
+def test_ground_has_all_sides_but_shows_its_upper_one_from_above(maker):
+    surface, rng = made(maker, 3), np.random.default_rng(0)
+    _, normals, _ = scan_sample(surface, 1000, rng, eyes_above(2, rng))
+    assert len(normals) > 900
+    assert np.mean(normals[:, 2] > 0) > 0.8
+    assert (surface_sample(surface, 1000, rng)[1][:, 2] < -0.9).mean() > 0.1
 
 
 @pytest.mark.parametrize("maker", FAMILIES["rooms"], ids=lambda maker: maker.__name__)

@@ -6,8 +6,12 @@ from manifold3d import Manifold
 from ..errors import DataError
 from . import procedural_bodies as bodies
 from . import procedural_frames as frames
+from . import procedural_lowpoly as lowpoly
+from . import procedural_outdoors as outdoors
 from . import procedural_rooms as rooms
+from . import procedural_sheets as sheets
 from . import procedural_solids as solids
+from . import procedural_text as text
 from . import procedural_thin as thin
 from .procedural_parts import Maker, ball, log_uniform, placed, rotation, union
 from .surfaces import Surface, closed_surface
@@ -34,9 +38,19 @@ FAMILIES: dict[str, tuple[Maker, ...]] = {
         thin.dome,
         thin.draped_sheet,
     ),
+    "sheets": (
+        sheets.sheet_stack,
+        sheets.sheet_stack,
+        sheets.sandwich_panel,
+        sheets.folded_sheet,
+        sheets.close_shells,
+        sheets.book,
+        sheets.sleeve,
+    ),
     "sweep": (
         frames.cable,
         frames.cable,
+        frames.hose,
         frames.spring,
         frames.knot,
         frames.ring,
@@ -61,19 +75,24 @@ FAMILIES: dict[str, tuple[Maker, ...]] = {
         bodies.stacked,
     ),
     "organic": (bodies.blob, bodies.blob, bodies.bent_blob, bodies.cluster, bodies.creature),
-    "profile": (solids.lathe_part, solids.extrusion),
+    "lowpoly": (lowpoly.rock, lowpoly.decimated, lowpoly.box_model, lowpoly.subdivided),
+    "profile": (solids.lathe_part, solids.extrusion, text.lettering, text.sign),
     "rooms": (rooms.room, rooms.flat, rooms.dolls_house, rooms.house, rooms.hall),
+    "outdoors": (outdoors.terrain, outdoors.village, outdoors.street),
 }
 # plain solids are learnt quickly; thin, branching and separate ones need more practice
 WEIGHTS = {
-    "machined": 0.16,
-    "thin": 0.22,
-    "sweep": 0.11,
-    "lattice": 0.11,
-    "scene": 0.12,
-    "organic": 0.10,
-    "profile": 0.08,
-    "rooms": 0.10,
+    "machined": 0.13,
+    "thin": 0.15,
+    "sheets": 0.09,
+    "sweep": 0.10,
+    "lattice": 0.09,
+    "scene": 0.10,
+    "organic": 0.08,
+    "lowpoly": 0.05,
+    "profile": 0.07,
+    "rooms": 0.08,
+    "outdoors": 0.06,
 }
 COMBINED_SHARE = 0.08  # surfaces put together from two families
 STRETCHED_SHARE = 0.25  # surfaces stretched along the axes

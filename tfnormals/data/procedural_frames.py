@@ -11,6 +11,7 @@ from .procedural_parts import (
     placed,
     polygon,
     rod,
+    room_around,
     rotation,
     smoothness,
     torus,
@@ -34,6 +35,15 @@ def cable(rng: np.random.Generator) -> Manifold:
     sides = int(rng.choice([3, 4, 6, 24, 32, 32]))
     path = curve(rng, 160, closed)
     return tube(path, log_uniform(rng, 0.02, 0.25), sides, closed)
+
+
+def hose(rng: np.random.Generator) -> Manifold:
+    """A bent pipe along a random curve, open at both ends."""
+    path = curve(rng, 120, closed=False)
+    radius = min(log_uniform(rng, 0.04, 0.25), room_around(path))
+    sides = int(rng.choice([4, 24, 32]))
+    longer = np.vstack([2 * path[0] - path[1], path, 2 * path[-1] - path[-2]])
+    return tube(path, radius, sides) - tube(longer, radius * rng.uniform(0.5, 0.9), sides)
 
 
 def spring(rng: np.random.Generator) -> Manifold:

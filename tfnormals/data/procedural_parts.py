@@ -120,18 +120,42 @@ def solid_of(vertices: Array, faces: NDArray[np.int64]) -> Manifold:
     return solid
 
 
+def between(top: Array, bottom: Array) -> Manifold:
+    """A solid between two sheets of the same grid, ``(n, m, 3)`` each, x along n and y along m."""
+    n, m, _ = top.shape
+    index, below = np.arange(n * m).reshape(n, m), n * m
+    a, b, c, d = (
+        q.ravel() for q in (index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:])
+    )
+    upper = np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d])])
+    rim = np.concatenate([index[:-1, 0], index[-1, :-1], index[:0:-1, -1], index[0, :0:-1]])
+    after = np.roll(rim, -1)
+    side = [np.column_stack([rim, rim + below, after + below])]
+    side.append(np.column_stack([rim, after + below, after]))
+    faces = np.concatenate([upper, upper[:, ::-1] + below, *side])
+    return solid_of(np.concatenate([top.reshape(-1, 3), bottom.reshape(-1, 3)]), faces)
+
+
+def room_around(path: Array, closed: bool = False) -> float:
+    """The radius up to which a tube along a path, ``(n, 3)``, stays well clear of itself.
+
+    Raises:
+        DataError: If the path leaves no room for a tube.
+    """
+    room = 0.85 * _reach(path, _tangents(path, closed))
+    if room < MIN_TUBE * np.linalg.norm(np.ptp(path, axis=0)):
+        raise DataError("procedural tube: the path touches itself; draw another")
+    return room
+
+
 def tube(path: Array, radius: float, sides: int = 24, closed: bool = False) -> Manifold:
     """A round or prismatic tube along a path, ``(n, 3)``; thinner where it would touch itself.
 
     Raises:
         DataError: If the path leaves no room for a tube.
     """
-    tangents = _tangents(path, closed)
-    extent = float(np.linalg.norm(np.ptp(path, axis=0)))
-    radius = min(radius, 0.85 * _reach(path, tangents))
-    if radius < MIN_TUBE * extent:
-        raise DataError("procedural tube: the path touches itself; draw another")
-    u, v = _path_frames(tangents, closed)
+    radius = min(radius, room_around(path, closed))
+    u, v = _path_frames(_tangents(path, closed), closed)
     angle = 2 * np.pi * np.arange(sides) / sides
     offsets = np.cos(angle)[:, None] * u[:, None] + np.sin(angle)[:, None] * v[:, None]
     rings = (path[:, None] + radius * offsets).reshape(-1, 3)

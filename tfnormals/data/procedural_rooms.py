@@ -38,12 +38,12 @@ def house(rng: np.random.Generator) -> Manifold:
     x0, y0, _, x1, y1, z1 = walls.bounding_box()
     overhang, rise = rng.choice([0.0, 0.08]), log_uniform(rng, 0.15, 0.8)
     size = np.array([x1 - x0, y1 - y0]) + 2 * overhang
-    roof = _roof(rng, size, rise)
+    cover = roof(rng, size, rise)
     if rng.random() < 0.5:
         thin = log_uniform(rng, 0.03, 0.1)
         scale = 1 - 2 * thin
-        roof -= roof.scale((scale, scale, scale)).translate((0, 0, MARGIN + thin * rise / 2))
-    return walls + roof.translate(((x0 + x1) / 2, (y0 + y1) / 2, z1 - MARGIN))
+        cover -= cover.scale((scale, scale, scale)).translate((0, 0, MARGIN + thin * rise / 2))
+    return walls + cover.translate(((x0 + x1) / 2, (y0 + y1) / 2, z1 - MARGIN))
 
 
 def hall(rng: np.random.Generator) -> Manifold:
@@ -181,7 +181,7 @@ def _fitted(thing: Manifold, size: tuple[float, float, float], at: Array) -> Man
     return placed(thing, np.diag(scale), np.array([*at, -MARGIN]) - scale * foot)
 
 
-def _roof(rng: np.random.Generator, size: Array, rise: float) -> Manifold:
+def roof(rng: np.random.Generator, size: Array, rise: float) -> Manifold:
     """A roof with its base around the origin: gable, pitched or hipped."""
     kind, x, y = int(rng.integers(3)), size[0] / 2, size[1] / 2
     if kind == 2:

@@ -6,12 +6,12 @@ from manifold3d import CrossSection, Manifold
 from .procedural_parts import (
     area,
     ball,
+    between,
     block,
     log_uniform,
     minus,
     rotation,
     smoothness,
-    solid_of,
     stroke,
     torus,
     union,
@@ -160,16 +160,5 @@ def draped_sheet(rng: np.random.Generator) -> Manifold:
     high = rng.uniform(0.05, 0.3)
     z = high * (wave(rng, 0.7 * u + 0.4 * v) + wave(rng, 0.7 * v - 0.4 * u))
     thickness = log_uniform(rng, 0.008, 0.05)
-    top = np.column_stack([u.ravel(), v.ravel(), z.ravel()])
-    index = np.arange(n * n).reshape(n, n)
-    a, b, c, d = (
-        q.ravel() for q in (index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:])
-    )
-    upper = np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d])])
-    rim = np.concatenate([index[:-1, 0], index[-1, :-1], index[:0:-1, -1], index[0, :0:-1]])
-    after, below = np.roll(rim, -1), n * n
-    side = [np.column_stack([rim, rim + below, after + below])]
-    side.append(np.column_stack([rim, after + below, after]))
-    bottom = top - np.array([0.0, 0.0, thickness])
-    faces = np.concatenate([upper, upper[:, ::-1] + below, *side])
-    return solid_of(np.vstack([top, bottom]), faces)
+    top = np.stack([u, v, z], axis=-1)
+    return between(top, top - [0.0, 0.0, thickness])
