@@ -59,6 +59,7 @@ def test_picture_of_everything_is_larger_than_that_of_the_transforms_alone(findi
 
 
 def test_picture_that_cannot_be_written_is_named(findings, tmp_path):
+    (tmp_path / "no").write_text("a file, where a folder is needed")
     with pytest.raises(DataError, match=r"no/a.png: cannot be written"):
         draw_findings(findings, tmp_path / "no" / "a.png", "lean")
 
