@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from .pictures import figure_png, images_png
-from .splatting import VIEW, WIDTH, View, cloud_image, view_axes
+from .splatting import VIEW, WIDTH, Image, View, cloud_image, view_axes
 
 Array = NDArray[np.float64]
 
@@ -25,35 +25,62 @@ ARROW_COLOR = "#2a6f97"
 def preview(
     points: Array, normals: Array, *, viewpoint: ArrayLike | None = None, signed: bool = True
 ) -> bytes:
-    """A cloud with its normals, as PNG.
-
-    It is lit, and red where the surface that is seen faces away. Far from all others, up to
-    four points in a hundred may be left out. A contour is drawn as points with arrows.
+    """A cloud with its normals, as PNG: see ``preview_image``; a contour with arrows.
 
     Args:
         points: (n, 3), or (n, 2) of a contour.
         normals: Unit vectors, of the same shape; points without one are left out.
-        viewpoint: Position of the sensor. The cloud is seen from there, unless it lies around
-            the sensor.
-        signed: False if the signs of the normals mean nothing; then nothing is red.
+        viewpoint: See ``preview_image``.
+        signed: False if the signs of the normals mean nothing.
 
     Raises:
         CloudError: If there are too few points with a normal.
     """
-    shown = np.flatnonzero(np.isfinite(points).all(axis=1) & np.isfinite(normals).all(axis=1))
-    if len(shown) > DRAWN:
-        shown = np.random.default_rng(0).choice(shown, DRAWN, replace=False)
-    points, normals = points[shown], normals[shown]
     if points.shape[1] == 2:
-        return figure_png(_contour(points, normals, signed=signed))
+        return figure_png(_contour(*_shown(points, normals), signed=signed))
+    image = preview_image(points, normals, viewpoint=viewpoint, signed=signed, width=WIDTH)
+    return images_png([image], [""])
+
+
+def preview_image(
+    points: Array,
+    normals: Array,
+    *,
+    viewpoint: ArrayLike | None = None,
+    signed: bool = True,
+    width: int = WIDTH,
+) -> Image:
+    """A cloud, lit, and red where the surface that is seen faces away.
+
+    Far from all others, up to four points in a hundred may be left out.
+
+    Args:
+        points: (n, 3).
+        normals: (n, 3) unit vectors; points without one are left out.
+        viewpoint: Position of the sensor. The cloud is seen from there, unless it lies around
+            the sensor.
+        signed: False if the signs of the normals mean nothing; then nothing is red.
+        width: Of the image, and at most its height, in pixels.
+
+    Raises:
+        CloudError: If there are too few points with a normal.
+    """
+    points, normals = _shown(points, normals)
     view = _view(points, viewpoint)
     axes = view_axes(view)
     near = _near(points @ axes[:2].T)
     points, normals = points[near], normals[near]
     if not signed:
         normals = np.where(normals @ axes[2:].T < 0, -normals, normals)
-    image = cloud_image(points, normals, view=view, width=WIDTH, height=WIDTH)
-    return images_png([image], [""])
+    return cloud_image(points, normals, view=view, width=width, height=width)
+
+
+def _shown(points: Array, normals: Array) -> tuple[Array, Array]:
+    """The points that are drawn, and their normals."""
+    rows = np.flatnonzero(np.isfinite(points).all(axis=1) & np.isfinite(normals).all(axis=1))
+    if len(rows) > DRAWN:
+        rows = np.random.default_rng(0).choice(rows, DRAWN, replace=False)
+    return points[rows], normals[rows]
 
 
 def _view(points: Array, viewpoint: ArrayLike | None) -> View:
