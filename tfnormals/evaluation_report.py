@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from .errors import CloudError
+from .errors import CloudError, DataError
 from .evaluation import Answers, Row, summary
 from .evaluation_curves import error_shares
 from .evaluation_page import Entry, page
@@ -57,4 +57,8 @@ class EvaluationReport:
             own = rows[number * each : (number + 1) * each]
             lines = [row.figures() for row in own]
             variants.setdefault(own[0].variant, []).append(entry._replace(lines=lines))
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{path.parent}: cannot be made ({error.strerror})") from error
         write_whole(path, page(title, summary(rows), variants).encode())

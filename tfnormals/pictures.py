@@ -82,14 +82,11 @@ def figure_png(figure: Figure) -> bytes:
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file, replacing what is there; it appears under its name only when complete.
 
-    Its folder is made where it is missing.
-
     Raises:
         DataError: If it cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(exist_ok=True)
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
