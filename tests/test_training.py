@@ -29,7 +29,7 @@ from tfnormals.training import (
 from tfnormals.voting import Directions
 
 STEPS, EVERY, STOPPED = 12, 4, 9
-SEED = 55250  # its first clouds happen to be small
+SEED = 29071  # its first clouds happen to be small
 CPU = torch.device("cpu")
 
 
@@ -168,7 +168,7 @@ def test_training_lowers_the_loss(finished, tmp_path):
     clouds = validation_clouds(surfaces(), 3, 500)
     fresh = trainer_in(tmp_path).network
 
-    assert loss_of(finished.trainer.network, clouds) < 0.99 * loss_of(fresh, clouds)
+    assert loss_of(finished.trainer.network, clouds) < 0.95 * loss_of(fresh, clouds)
     assert loss_of(finished.trainer.average, clouds) < loss_of(fresh, clouds)
 
 
