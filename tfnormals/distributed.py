@@ -1,5 +1,6 @@
 """Processes that learn together: each from its part of a batch, all of them the same weights."""
 
+import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -66,3 +67,4 @@ def connected(team: Team, device: torch.device) -> Iterator[None]:
     distributed.init_process_group(backend, rank=team.rank, world_size=team.size)
     yield  # an interrupted process just ends: taking leave could wait for one that is gone
     distributed.destroy_process_group()
+    gc.collect()  # replicas are in cycles, and the threads of what they hold end only with it

@@ -19,7 +19,10 @@ from .torchrun import launched_team, one_voice, own_device, team_command
 from .training_preview import preview_training
 
 if TYPE_CHECKING:
+    from torch import device
+
     from ..data.sources import Source
+    from ..distributed import Team
     from ..network import NetworkConfig
     from ..training import Progress as Step
     from ..training import TrainingConfig
@@ -172,35 +175,43 @@ def _lasting(model: str) -> str:
 
 
 def _train(run: Path, config: "TrainingConfig", data: Sequence[Path], device: str) -> None:
-    from ..data.sources import split
     from ..distributed import connected
     from ..pretrained import RUN_MODEL
-    from ..runs import save_settings
-    from ..training import Trainer
     from ..training_report import training_curves
 
     team = launched_team()
     place = own_device(device, team)
     with one_voice(team), connected(team, place):
-        sources, held_out = split(_sources(data))
-        if team.leads:
-            save_settings(run, config, data)
-        trainer = Trainer(run, config, sources, held_out, place, team)
-        if trainer.done >= 1:
-            talk.print(f"{run}: was complete; --steps or --minutes makes it longer")
-        try:
-            with _display(trainer.done) as show:
-                trainer.train(show)
-        except KeyboardInterrupt:
-            command = shlex.join([*team_command(team), "train", "--resume", str(run)])
-            talk.print(f"stopped at step {trainer.step:,}; to go on: {command}")
-            raise
+        pace = _run_of(team, place, run, config, data)
     if not team.leads:
         return
     if not (run / RUN_MODEL).exists():
         raise DataError(f"{run}: learned nothing finite; lower --learning-rate")
-    pace = f"{trainer.step:,} steps in {trainer.seconds / 60:.1f} min"
     talk.print(f"{run}: {pace}; model {run / RUN_MODEL}, curves {training_curves(run)}")
+
+
+def _run_of(
+    team: "Team", place: "device", run: Path, config: "TrainingConfig", data: Sequence[Path]
+) -> str:
+    """Trains to the end and tells how long it took; what the team shares ends with it."""
+    from ..data.sources import split
+    from ..runs import save_settings
+    from ..training import Trainer
+
+    sources, held_out = split(_sources(data))
+    if team.leads:
+        save_settings(run, config, data)
+    trainer = Trainer(run, config, sources, held_out, place, team)
+    if trainer.done >= 1:
+        talk.print(f"{run}: was complete; --steps or --minutes makes it longer")
+    try:
+        with _display(trainer.done) as show:
+            trainer.train(show)
+    except KeyboardInterrupt:
+        command = shlex.join([*team_command(team), "train", "--resume", str(run)])
+        talk.print(f"stopped at step {trainer.step:,}; to go on: {command}")
+        raise
+    return f"{trainer.step:,} steps in {trainer.seconds / 60:.1f} min"
 
 
 def _sources(folders: Sequence[Path]) -> list["Source"]:
