@@ -1,10 +1,12 @@
+import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
-from tfnormals.baseline import Open3dNormals
+from tfnormals.baseline import Open3dNormals, SeparateTool
 from tfnormals.errors import DataError
 from tfnormals.metrics import unoriented_angle_deg
 
@@ -67,3 +69,49 @@ def test_a_missing_open3d_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(DataError, match=r"libGL\.so\.1.*pip install open3d-cpu.*apt install"):
         Open3dNormals()
+
+
+def load_moody():
+    """Gives points back as their normals, but dies of one, hangs at two and refuses three."""
+
+    def tool(points):
+        if len(points) == 1:
+            os._exit(1)
+        if len(points) == 2:
+            time.sleep(100)
+        if len(points) == 3:
+            raise RuntimeError("too\nfew")
+        return points
+
+    return tool
+
+
+def load_absent():
+    raise ImportError("no such module")
+
+
+@pytest.fixture(scope="module")
+def moody():
+    with SeparateTool("moody", load_moody, "unpack it", seconds_limit=20) as tool:
+        yield tool
+
+
+@pytest.mark.parametrize(
+    ("count", "message"), [(1, "its process ended by itself"), (3, "too")], ids=["dies", "refuses"]
+)
+def test_a_tool_that_fails_is_quoted_and_answers_the_next_cloud(moody, count, message):
+    with pytest.raises(DataError, match=f"^moody: {message}$"):
+        moody(ball(count))
+    assert np.array_equal(moody(ball(4)), ball(4))
+
+
+def test_a_tool_that_hangs_is_ended_and_answers_the_next_cloud():
+    with SeparateTool("moody", load_moody, "unpack it", seconds_limit=0.5) as tool:
+        with pytest.raises(DataError, match=r"^moody: did not finish in 0\.5 s$"):
+            tool(ball(2))
+        assert tool(ball(0)).shape == (0, 3)
+
+
+def test_a_tool_that_cannot_be_imported_says_what_to_do():
+    with pytest.raises(DataError, match=r"^absent: .*\(no such module\); unpack it$"):
+        SeparateTool("absent", load_absent, "unpack it")

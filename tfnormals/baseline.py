@@ -1,8 +1,10 @@
-"""Open3D's normals, the usual tool's answer that evaluation sets beside ours."""
+"""Normals of other tools, of Open3D above all, that evaluation sets beside ours."""
 
 import multiprocessing
 import re
 import signal
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 from .errors import DataError
 
 Array = NDArray[np.float64]
+Tool = Callable[[Array], Array]
+"""Finite points (n, 3) to normals (n, 3); a RuntimeError refuses them."""
 
 INSTALL = (
     "the baseline needs Open3D: pip install open3d-cpu (or open3d); "
@@ -21,39 +25,38 @@ NOISE = re.compile(r"^.*\.cpp:\d+: |\x1b\[[\d;]*m")
 """The C++ signature and the colours in Open3D's messages."""
 
 
-class Open3dNormals:
-    """Normals by principal axes, made consistent along a spanning tree.
+class SeparateTool:
+    """Normals by a tool in a process of its own, as nothing within one ends a tool that hangs.
 
-    Call it with points (n, 3) for unit normals (n, 3); NaN where a point is not finite. They are
-    consistent at best: Open3D has no outside, the sign of the tree's root is left as it is.
+    Call it with points (n, 3) for normals (n, 3); NaN where a point is not finite.
 
-    Open3D runs in a process of its own, as its tree can run for ever on flat parts and nothing
-    within a process ends it. The process starts with the object, so that calls are not charged
-    for importing Open3D, and anew after a call that was cut off. Close it, or use ``with``.
-
-    Source: Hoppe et al., "Surface reconstruction from unorganized points", SIGGRAPH 1992.
+    The process starts with the object, so that calls are not charged for importing the tool, and
+    anew after a call that was cut off. Close it, or use ``with``.
     """
 
-    def __init__(self, k: int = 30, spanning: int = 15, seconds_limit: float = 300) -> None:
-        """Starts Open3D.
+    def __init__(
+        self, name: str, load: Callable[[], Tool], install: str, seconds_limit: float = 300
+    ) -> None:
+        """Starts the tool.
 
         Args:
-            k: Neighbours that the principal axes are taken of.
-            spanning: Neighbours that the tree may join.
+            name: What errors call it.
+            load: Imports it, in the other process; must be picklable.
+            install: What to do where it cannot be imported.
             seconds_limit: How long a call may take.
 
         Raises:
-            DataError: If Open3D cannot be imported; says what to install.
+            DataError: If the tool cannot be imported; says what to install.
         """
-        self._settings = k, spanning
+        self._name, self._load, self._install = name, load, install
         self._seconds_limit = seconds_limit
         self._start()
 
     def __call__(self, points: Array) -> Array:
-        """Unit normals (n, 3) of points (n, 3).
+        """Normals (n, 3) of points (n, 3).
 
         Raises:
-            DataError: If Open3D refuses the points or does not finish in time.
+            DataError: If the tool refuses the points or does not finish in time.
         """
         finite = np.isfinite(points).all(axis=1)
         try:
@@ -62,14 +65,14 @@ class Open3dNormals:
         except OSError as error:
             self.close()
             self._start()
-            raise DataError(f"open3d: {error}") from error
+            raise DataError(f"{self._name}: {error}") from error
         if isinstance(reply, str):
-            raise DataError(f"open3d: {reply}")
+            raise DataError(f"{self._name}: {reply}")
         normals = np.full(points.shape, np.nan)
         normals[finite] = reply
         return normals
 
-    def __enter__(self) -> "Open3dNormals":
+    def __enter__(self) -> "SeparateTool":
         return self
 
     def __exit__(
@@ -89,7 +92,9 @@ class Open3dNormals:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, *self._settings), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs, self._load, self._install), daemon=True
+        )
         self._process.start()
         theirs.close()
         reply: Array | str
@@ -99,7 +104,7 @@ class Open3dNormals:
             reply = str(error)
         if isinstance(reply, str):
             self.close()
-            raise DataError(f"open3d: {reply}")
+            raise DataError(f"{self._name}: {reply}")
 
     def _receive(self, seconds_limit: float | None) -> Array | str:
         """Normals, or what is wrong with the points."""
@@ -111,25 +116,66 @@ class Open3dNormals:
             raise ConnectionError("its process ended by itself") from error
 
 
-def _serve(connection: Connection, k: int, spanning: int) -> None:
+class Open3dNormals(SeparateTool):
+    """Unit normals by principal axes, made consistent along a spanning tree.
+
+    They are consistent at best: Open3D has no outside, the sign of the tree's root is left as it
+    is. The tree can run for ever on flat parts.
+
+    Source: Hoppe et al., "Surface reconstruction from unorganized points", SIGGRAPH 1992.
+    """
+
+    def __init__(self, k: int = 30, spanning: int = 15, seconds_limit: float = 300) -> None:
+        """Starts Open3D.
+
+        Args:
+            k: Neighbours that the principal axes are taken of.
+            spanning: Neighbours that the tree may join.
+            seconds_limit: How long a call may take.
+
+        Raises:
+            DataError: If Open3D cannot be imported; says what to install.
+        """
+        super().__init__("open3d", partial(load_open3d, k, spanning), INSTALL, seconds_limit)
+
+
+def load_open3d(k: int, spanning: int) -> Tool:
+    """Open3D within this process; for the arguments see `Open3dNormals`.
+
+    Raises:
+        ImportError: If it is not installed.
+        OSError: If a system library is missing.
+    """
+    import open3d
+
+    open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel.Error)
+
+    def normals(points: Array) -> Array:
+        cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points))
+        cloud.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(k))
+        cloud.orient_normals_consistent_tangent_plane(spanning)
+        return np.asarray(cloud.normals)
+
+    return normals
+
+
+def _serve(connection: Connection, load: Callable[[], Tool], install: str) -> None:
     """Answers points with normals or with what is wrong, until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     try:
-        import open3d
+        tool = load()
     except (ImportError, OSError) as error:  # OSError: a system library is missing
-        connection.send(f"cannot be imported ({error}); {INSTALL}")
+        connection.send(f"cannot be imported ({error}); {install}")
         return
-    open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel.Error)
     connection.send(np.empty((0, 3)))  # ready
     while True:
         try:
-            cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(connection.recv()))
+            points = connection.recv()
         except EOFError:
             return
         try:
-            cloud.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(k))
-            cloud.orient_normals_consistent_tangent_plane(spanning)
+            normals = tool(points)
         except RuntimeError as error:
             connection.send(NOISE.sub("", str(error).splitlines()[0]))
         else:
-            connection.send(np.asarray(cloud.normals))
+            connection.send(normals)
