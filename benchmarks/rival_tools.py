@@ -210,12 +210,12 @@ RIVALS = {
     "Open3D": Rival(
         start=_library(load_open3d, INSTALL),
         grid={"k": (10, 20, 30, 40, 80), "spanning": (15, 30)},
-        best={"k": 20, "spanning": 15},
+        best={"k": 40, "spanning": 15},
     ),
     "CGAL": Rival(
         start=_library(load_cgal, "pip install cgal"),
         grid={"fit": ("jet", "pca"), "k": (20, 40, 80), "spanning": (18,)},
-        best={"fit": "jet", "k": 40, "spanning": 18},
+        best={"fit": "pca", "k": 40, "spanning": 18},
     ),
     "CloudCompare": Rival(
         start=cloudcompare,
@@ -237,6 +237,6 @@ RIVALS = {
             load_meshlib, "pip install meshlib (its licence is for non-commercial use only)"
         ),
         grid={"k": (24, 48, 96, 192, 384)},
-        best={"k": 192},
+        best={"k": 96},
     ),
 }

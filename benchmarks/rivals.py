@@ -8,9 +8,10 @@ hang: after --seconds-limit a cloud counts as failed. The tables are markdown, o
 Every tool has the best of some settings (RIVALS in rival_tools.py), chosen on other shapes than it
 is measured on: those of ../shared/meshes, of which none is in the benchmark. They were chosen by
 
-    shapes=anny_generated__anny_001,soarm100__wrist_roll_so101
+    shapes=anny_generated__anny_001,basemesh_cc0__s_coatstand_01,basemesh_cc0__s_deerantler
+    shapes=$shapes,gazebo_models__ball_valve,lagrange__cubes_3,soarm100__wrist_roll_so101
     python ../shared/benchmark/make_benchmark.py ../shared/meshes /tmp/validation --points 30000 \
-        --variants low,med,scan --shapes $shapes,lagrange__cubes_3,sweethome__cafe_chair
+        --variants low,med,scan --shapes $shapes,sweethome__bench,sweethome__cafe_chair
     python benchmarks/rivals.py /tmp/validation --choose
 
 which takes the setting with the fewest failures and then the smallest sum of the unoriented and
