@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from tfnormals.cli.evaluate import COLUMNS, SHARES
 from tfnormals.evaluation import AVERAGE, Figures, Row, summary
+from tfnormals.evaluation_table import COLUMNS, SHARES
 
 
 def report(rows: Sequence[Row], ours: str) -> str:
