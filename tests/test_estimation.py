@@ -180,7 +180,7 @@ def test_as_few_points_as_the_network_can_use(small_network):
 
 @pytest.mark.parametrize("count", [0, 1, 16])
 def test_too_few_points_are_counted(count, small_network):
-    with pytest.raises(CloudError, match=f"^{count} usable points; at least 17 are needed"):
+    with pytest.raises(CloudError, match=rf"^{count} usable points?; at least 17 are needed"):
         estimate(cloud()[:count], small_network)
 
 

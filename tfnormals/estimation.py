@@ -251,7 +251,8 @@ def _check_orient(
 
 def _check_count(points: Array) -> None:
     if len(points) < MIN_POINTS:
-        raise CloudError(f"{len(points)} usable points; at least {MIN_POINTS} are needed")
+        count = f"{len(points)} usable point{'s' * (len(points) != 1)}"
+        raise CloudError(f"{count}; at least {MIN_POINTS} are needed")
     if (points == points[0]).all():
         raise CloudError(f"all {len(points)} points are equal; a surface is needed")
 
