@@ -15,6 +15,7 @@ from .errors import CloudError
 from .geometry import Array, power_of_two
 from .graph import MIN_POINTS, Graph, build_graph
 from .network import Answer, TensorFramesPointNet, level_tensors
+from .objects import coordinates
 from .orientation import OVERVIEW_ROUNDS, ROUNDS, Placed, agreed, facing, informed
 from .pretrained import DEFAULT_MODEL, load_model
 
@@ -66,7 +67,9 @@ def estimate_normals(
 
     Args:
         points: (n, 3) coordinates in any unit, a numpy array or a torch tensor; or (n, 2) of
-            closed outlines. Points that are not finite get NaN; duplicates are fine.
+            closed outlines. Points that are not finite get NaN; duplicates are fine. Or a point
+            cloud of Open3D, legacy or tensor, trimesh or laspy, or a mesh of trimesh: its
+            vertices. None of them is changed.
         model: Shipped name, path of a model, or a loaded network. Outlines have a model of their
             own, ``contour-v1``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
@@ -78,7 +81,8 @@ def estimate_normals(
 
     Returns:
         Normals, of the shape of the points, and confidence (n,), of the type, dtype and device
-        of the points. An integer cloud gives float64.
+        of the points. An integer cloud gives float64. Objects of other libraries give numpy
+        arrays in the dtype of their coordinates.
 
     Raises:
         CloudError: If there are too few distinct points or all lie on one line.
@@ -86,7 +90,8 @@ def estimate_normals(
         ValueError: If a shape is wrong, or viewpoint or direction is missing or of no use.
     """
     network = load_model(model) if isinstance(model, str) else model
-    array = _as_array(points)
+    given: Points = coordinates(points)
+    array = _as_array(given)
     result = estimate(
         array,
         network,
@@ -95,7 +100,7 @@ def estimate_normals(
         viewpoint=viewpoint,
         toward=toward,
     )
-    return _like(result.normals, points), _like(result.confidence, points)
+    return _like(result.normals, given), _like(result.confidence, given)
 
 
 def estimate(
