@@ -5,8 +5,10 @@ import struct
 
 import lzf
 import numpy as np
+import pyarrow as pa
 from hypothesis import strategies as st
 from plyfile import PlyData, PlyElement
+from pyarrow import parquet as pq
 
 from tfnormals.clouds import read_cloud, write_cloud
 
@@ -77,6 +79,15 @@ def ply(rows, encoding="binary_little_endian", before=(), after=(), comments=())
 
 def parsed_ply(data):
     return PlyData.read(io.BytesIO(data))
+
+
+def parquet(rows, **options):
+    """A Parquet file of a structured array or an Arrow table."""
+    if not isinstance(rows, pa.Table):
+        rows = pa.table({name: rows[name] for name in rows.dtype.names})
+    stream = io.BytesIO()
+    pq.write_table(rows, stream, **options)
+    return stream.getvalue()
 
 
 def pcd(rows, encoding="binary", **entries):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cloud_files import normal_columns, pcd, ply, vertices, written
+from cloud_files import normal_columns, parquet, pcd, ply, vertices, written
 from las_files import las
 
 from tfnormals.clouds import FORMATS, Cloud, check_target, read_cloud, write_cloud
@@ -29,6 +29,7 @@ FILES = {
     "NPZ": npy(np.savez),
     "LAS": las(n=3),
     "LAZ": las(n=3, laz=True),
+    "Parquet": parquet(vertices(3)),
     "text": TEXT,
 }
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..geometry import Array
     from ..network import TensorFramesPointNet
 
-Format = Literal["ply", "pcd", "xyz", "txt", "csv", "asc", "npy", "npz", "las", "laz"]
+Format = Literal["ply", "pcd", "xyz", "txt", "csv", "asc", "npy", "npz", "las", "laz", "parquet"]
 
 
 def predict_clouds(

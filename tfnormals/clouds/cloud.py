@@ -59,7 +59,7 @@ class Cloud:
         """Named attributes of the points, `(n, len(names))`, at the full precision of the file.
 
         Args:
-            names: At least two; those of text files are known in lower case.
+            names: At least two; those of text and Parquet are known in lower case.
 
         Raises:
             CloudError: If there is no such column, or a cell is not a number.

@@ -14,6 +14,7 @@ from .las import read_las
 from .las_header import is_compressed, is_las
 from .npy import is_npy, read_npy
 from .npz import is_npz, read_npz
+from .parquet import is_parquet, read_parquet
 from .pcd import is_pcd, read_pcd
 from .ply import is_ply, read_ply
 from .text import read_text
@@ -30,6 +31,7 @@ FORMATS = {
     ".npz": "NPZ",
     ".las": "LAS",
     ".laz": "LAZ",
+    ".parquet": "Parquet",
 }
 
 _READERS: dict[str, Callable[[bytes], Cloud]] = {
@@ -40,6 +42,7 @@ _READERS: dict[str, Callable[[bytes], Cloud]] = {
     "NPZ": read_npz,
     "LAS": read_las,
     "LAZ": read_las,
+    "Parquet": read_parquet,
 }
 _KNOWN = ", ".join(FORMATS)
 # They have no place for the confidence of a vertex, STL and most OFF not even for a normal.
@@ -194,6 +197,8 @@ def _recognised(data: bytes) -> str | None:
         return "NPY"
     if is_npz(data):
         return "NPZ"
+    if is_parquet(data):
+        return "Parquet"
     if is_las(data):
         return "LAZ" if is_compressed(data) else "LAS"
     return "PCD" if is_pcd(data) else None
