@@ -45,7 +45,7 @@ BAD = {
     "huge.pcd": (promising(pcd(table(BALL)), 10**12), "promises 1000000000000 points, 200 are"),
     "really_ply.pcd": (ply(table(BALL)), "the content is PLY, not PCD"),
     "really_text.ply": (text(BALL), "not a PLY file"),
-    "scan.e57": (b"ASTM-E57", "'.e57' is no known format; known are .ply, .pcd"),
+    "scan.e57": (b"ASTM-E57", "'.e57' cannot be written back whole; make it .ply as docs"),
     "cut.las": (las(n=200)[:-50], "the header promises 200 points, 198 are there"),
     "cut.laz": (las(n=200, laz=True)[:-50], "its points are cut off; get a complete file"),
     "huge.las": (patched(las(), 247, "<Q", 10**12), "promises 1000000000000 points, 40 are there"),

@@ -92,7 +92,8 @@ def test_format_overrides_the_suffix(tmp_path):
     [
         ("none.ply", None, "no such file; check the path"),
         ("empty.ply", b"", "an empty file"),
-        ("scan.e57", TEXT, r"'.e57' is no known format; known are .ply, .pcd, .xyz, .txt, .csv"),
+        ("scan.pts", TEXT, r"'.pts' is no known format; known are .ply, .pcd, .xyz, .txt, .csv"),
+        ("scan.e57", TEXT, r"'.e57' cannot be written back whole; make it .ply as docs"),
         ("scan.obj", TEXT, r"'.obj' is for meshes; save it as .ply, faces and all"),
         ("scan", TEXT, "'' is no known format"),
         ("scan.ply", FILES["PCD"], "the content is PCD, not PLY; correct name or format"),

@@ -45,8 +45,14 @@ _READERS: dict[str, Callable[[bytes], Cloud]] = {
     "Parquet": read_parquet,
 }
 _KNOWN = ", ".join(FORMATS)
-# They have no place for the confidence of a vertex, STL and most OFF not even for a normal.
-_MESHES = frozenset({".obj", ".off", ".stl"})
+# Meshes have no place for the confidence of a vertex, STL and most OFF not even for a normal.
+_MESH = "is for meshes; save it as .ply, faces and all"
+_ADVICE = {
+    ".obj": _MESH,
+    ".off": _MESH,
+    ".stl": _MESH,
+    ".e57": "cannot be written back whole; make it .ply as docs/pipelines.md tells",
+}
 _REASONS = {
     errno.ENOENT: "no such file; check the path",
     errno.EISDIR: "is a folder; name a cloud file",
@@ -73,9 +79,8 @@ def read_cloud(
         suffix = _suffix(source) if format is None else f".{format.lower().lstrip('.')}"
         if suffix is not None and suffix not in FORMATS:
             _check_file(source)
-            if suffix in _MESHES:
-                raise CloudError(f"'{suffix}' is for meshes; save it as .ply, faces and all")
-            raise CloudError(f"'{suffix}' is no known format; known are {_KNOWN}")
+            advice = _ADVICE.get(suffix, f"is no known format; known are {_KNOWN}")
+            raise CloudError(f"'{suffix}' {advice}")
         data = Path(source).read_bytes() if isinstance(source, str | Path) else source.read()
         if not data:
             raise CloudError("an empty file; get a complete one")
