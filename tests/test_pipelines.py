@@ -13,6 +13,7 @@ from pathlib import Path
 import laspy
 import numpy as np
 import pytest
+import trimesh
 from cloud_files import ply, vertices
 from helpers import torus
 from las_files import parsed_las
@@ -38,21 +39,39 @@ def run(command, folder):
     )
 
 
+def documented(name):
+    """The commands of docs/pipelines.md that follow a comment."""
+    text = (ROOT / "docs/pipelines.md").read_text()
+    (block,) = re.findall(f"<!-- {name} -->\n```sh\n(.*?)```", text, re.DOTALL)
+    return block
+
+
 @pytest.mark.skipif(not shutil.which("bash"), reason="pipes are of a Unix shell")
 def test_unix_pipes(tmp_path):
     rows = vertices(len(POINTS))
     rows["x"], rows["y"], rows["z"] = POINTS.T
     (tmp_path / "scan.ply").write_bytes(ply(rows))
     np.savetxt(tmp_path / "scan.xyz", POINTS)
-    text = (ROOT / "docs/pipelines.md").read_text()
-    (block,) = re.findall(r"<!-- pipes -->\n```sh\n(.*?)```", text, re.DOTALL)
-    ran = run(block, tmp_path)
+    ran = run(documented("pipes"), tmp_path)
     assert ran.returncode == 0, ran.stderr
     with gzip.open(tmp_path / "scan.normals.ply.gz") as stream:
         cloud = read_cloud(stream)
     assert_array_equal(cloud.points, POINTS.astype(np.float32))
     assert ((cloud.normals * NORMALS).sum(1) > 0.9).mean() > 0.95
     assert np.loadtxt(tmp_path / "sure.xyz")[:, 6].min() > 0.5
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="the commands are of a Unix shell")
+@pytest.mark.parametrize("suffix", ["obj", "off", "stl"])
+def test_a_mesh_becomes_ply_and_keeps_its_faces(suffix, tmp_path):
+    mesh = trimesh.creation.icosphere(subdivisions=3)
+    mesh.export(tmp_path / f"part.{suffix}")
+    ran = run(documented("mesh").replace("part.obj", f"part.{suffix}"), tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    cloud = read_cloud(tmp_path / "part.normals.ply")
+    assert len(cloud.points) == len(mesh.vertices)
+    assert (cloud.normals * cloud.points).sum(1).min() > 0.9
+    assert len(trimesh.load(tmp_path / "part.normals.ply").faces) == len(mesh.faces)
 
 
 def test_the_function_for_pdal_keeps_to_its_contract():
