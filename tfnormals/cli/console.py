@@ -1,9 +1,10 @@
 """What all commands say and how: data on stdout, everything else on stderr."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Timer
+from typing import Protocol
 
 from rich import box
 from rich.console import Console
@@ -56,8 +57,15 @@ def print_table(table: Table) -> None:
     Console(width=TABLE_WIDTH, markup=False, emoji=False, highlight=False).print(table)
 
 
+class Tell(Protocol):
+    """What moves a bar."""
+
+    def __call__(self, done: float, total: float, label: str = ...) -> None:
+        """Shows how many of all steps are finished, and perhaps another label."""
+
+
 @contextmanager
-def progress_bar(label: str, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(label: str, *, shown: bool = True) -> Iterator[Tell]:
     """A bar on a terminal for what takes more than a second; it is gone when done.
 
     Args:
@@ -65,10 +73,10 @@ def progress_bar(label: str, *, shown: bool = True) -> Iterator[Callable[[int, i
         shown: False for no bar at all.
 
     Yields:
-        To be called with the numbers of finished and of all steps.
+        What moves it.
     """
     if not (shown and talk.is_terminal):
-        yield lambda done, total: None
+        yield lambda done, total, label="": None
         return
     columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     text = TextColumn("{task.description}", markup=False)
@@ -77,7 +85,9 @@ def progress_bar(label: str, *, shown: bool = True) -> Iterator[Callable[[int, i
     late = Timer(1.0, bar.start)
     late.start()
     try:
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total, label=label: bar.update(
+            task, completed=done, total=total, description=label
+        )
     finally:
         late.cancel()
         late.join()

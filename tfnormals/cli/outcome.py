@@ -9,6 +9,17 @@ if TYPE_CHECKING:
     from ..estimation import Estimate
 
 
+class Report(NamedTuple):
+    """What is told about one cloud."""
+
+    record: dict[str, object]
+    """To programs."""
+    line: str
+    """To people."""
+    points: int | None = None
+    """How many were done; None if it failed."""
+
+
 class Outcome(NamedTuple):
     """What was done to one cloud."""
 
@@ -18,6 +29,11 @@ class Outcome(NamedTuple):
     estimate: "Estimate"
     losses: tuple[str, ...]
     """What of the input the output cannot hold."""
+
+    def report(self, model: str) -> Report:
+        """What is told, of a cloud to which a model was given."""
+        record = {**self.figures(), "model": self.contour_model or model}
+        return Report(record, self.line(), self._points)
 
     def figures(self) -> dict[str, object]:
         """All of it as flat columns."""

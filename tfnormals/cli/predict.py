@@ -1,18 +1,23 @@
 """``tfnormals predict``: normals for the clouds in files and streams."""
 
+import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .. import __version__
 from ..errors import CloudError, DataError, OutputExistsError
+from .batch import Batch
 from .console import progress_bar, say_error, talk, write_json
+from .journal import JOURNAL
 from .options import (
     DEFAULT_MODEL,
     DeviceOption,
@@ -21,14 +26,16 @@ from .options import (
     OverwriteOption,
     usable_device,
 )
-from .outcome import Outcome
+from .outcome import Outcome, Report
 from .sides import Direction, Names, Orient, Side, SideOptions, Vector
 from .targets import STREAM, Job, check_new_file, plan
+from .workers import Crew
 
 if TYPE_CHECKING:
     import torch
 
     from ..clouds import Cloud
+    from ..estimation import OnProgress
     from ..geometry import Array
     from ..network import TensorFramesPointNet
 
@@ -91,6 +98,28 @@ def predict_clouds(
         ),
     ] = None,
     overwrite: OverwriteOption = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Skip what an earlier run with this option or with workers finished, unless the "
+            f"cloud, the model or an option has changed; {JOURNAL} beside the results tells.",
+        ),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Do N clouds at a time, each with its share of the cores."
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Let the workers of this Dask scheduler, such as tcp://host:8786, read and write "
+            "the clouds: under the same paths as here.",
+        ),
+    ] = None,
     json_lines: JsonOption = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Nothing but errors on stderr.")
@@ -103,42 +132,69 @@ def predict_clouds(
     """
     sides = SideOptions(orient, viewpoint, toward, sensor_columns)
     sides.check()
-    jobs = plan(clouds, output, overwrite=overwrite)
+    crew = Crew(workers, scheduler)
+    crew.check()
+    jobs = plan(clouds, output, overwrite=overwrite or resume)
     if json_lines and any(job.target == STREAM for job in jobs):
         raise typer.BadParameter("stdout takes the cloud; give -o", param_hint="--json")
     if preview is not None:
         if len(jobs) > 1:
             raise typer.BadParameter("draws one cloud only", param_hint="--preview")
         check_new_file(preview, ".png", "--preview", overwrite=overwrite)
-    predictor = _Predictor(model, device, sides, file_format, preview, overwrite, quiet)
-    failed = 0
-    for number, job in enumerate(jobs, start=1):
-        label = f"{number}/{len(jobs)} {job.source_name}" if len(jobs) > 1 else job.source_name
-        try:
-            outcome = predictor.run(job, label)
-        except (CloudError, DataError, OutputExistsError) as error:
-            failed += 1
-            say_error(error)
-            record: dict[str, object] = {
-                "input": str(job.source),
-                "error": str(error),
-                "model": model,
-            }
-        else:
-            record = outcome.figures()
-            record["model"] = outcome.contour_model or model
-            if not quiet:
-                talk.print(outcome.line())
+    predictor = Predictor(model, device, sides, file_format, preview, overwrite)
+    batch = Batch(jobs, predictor, crew)
+    if resume or crew:
+        batch = _recorded(batch, resume=resume)
+    if resume:
+        batch, skipped = batch.resumed()
+        if not quiet:
+            talk.print(f"{len(skipped)} of {len(jobs)} clouds were finished before")
         if json_lines:
-            write_json(record)
+            for record in skipped:
+                write_json({**record, "skipped": True})
+    failed = _do(batch, json_lines=json_lines, quiet=quiet)
     if failed and len(jobs) > 1:
         say_error(f"{failed} of {len(jobs)} clouds failed")
     if failed:
         raise typer.Exit(1)
 
 
+def _do(batch: Batch, *, json_lines: bool, quiet: bool) -> int:
+    """Does all jobs, telling of each; returns how many failed."""
+    failed, left = 0, len(batch.jobs)
+    label = batch.jobs[0].source_name if batch.jobs else ""
+    try:
+        with progress_bar(label, shown=not quiet) as tell, closing(batch.reports(tell)) as reports:
+            for report in reports:
+                left -= 1
+                if report.points is None:
+                    failed += 1
+                    say_error(report.line)
+                elif not quiet:
+                    talk.print(report.line)
+                if json_lines:
+                    write_json(report.record)
+    except KeyboardInterrupt:
+        if batch.journal is not None:
+            say_error(f"interrupted; {left} of {len(batch.jobs)} are left, --resume goes on")
+        raise
+    return failed
+
+
+def _recorded(batch: Batch, *, resume: bool) -> Batch:
+    """The same, kept in a journal; refuses what neither workers nor a later run could know."""
+    option = "--resume" if resume else "--workers / --scheduler"
+    if any(STREAM in job for job in batch.jobs):
+        raise typer.BadParameter("not for stdin and stdout; name files", param_hint=option)
+    if resume and batch.predictor.preview is not None:
+        raise typer.BadParameter("draws nothing with --resume", param_hint="--preview")
+    if batch.crew.workers is not None:
+        usable_device(batch.predictor.device)
+    return batch.recorded()
+
+
 @dataclass(frozen=True)
-class _Predictor:
+class Predictor:
     """What all clouds of a call share; torch is imported when the first of them was read."""
 
     model: str
@@ -147,7 +203,6 @@ class _Predictor:
     file_format: Format | None
     preview: Path | None
     overwrite: bool
-    quiet: bool
 
     @cached_property
     def _network(self) -> "TensorFramesPointNet":
@@ -159,43 +214,81 @@ class _Predictor:
     def _place(self) -> "torch.device":
         return usable_device(self.device)
 
-    def run(self, job: Job, label: str) -> Outcome:
-        """Reads, estimates and writes one cloud under a progress bar with a label.
+    def __getstate__(self) -> dict[str, object]:  # without the network
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def absolute(self) -> "Predictor":
+        """The same, for a process with another working folder."""
+        from ..pretrained import model_names
+
+        model = self.model if self.model in model_names() else str(Path(self.model).absolute())
+        return replace(self, model=model, preview=self.preview and self.preview.absolute())
+
+    def on_one_gpu(self, number: int) -> "Predictor":
+        """The same, for one of several processes that share the GPUs of a machine."""
+        import torch
+
+        count = torch.cuda.device_count()
+        if self.device != "auto" or count < 2:
+            return self
+        return replace(self, device=f"cuda:{number % count}")
+
+    def settings(self) -> str:
+        """A digest of all that makes the normals of a cloud what they are.
 
         Raises:
-            CloudError: If the cloud cannot be read, used or written.
-            OutputExistsError: If the target appeared meanwhile.
             ModelError: If the model is unknown or damaged.
-            DataError: If the picture cannot be written.
         """
+        from ..pretrained import model_path
+
+        _ = self._network  # checks it
+        weights = sha256(model_path(self.model).read_bytes()).hexdigest()
+        told = json.dumps([__version__, weights, self.sides, self.file_format])
+        return sha256(told.encode()).hexdigest()
+
+    def report(self, job: Job, on_progress: "OnProgress") -> Report:
+        """Reads, estimates and writes one cloud, and tells what became of it.
+
+        Raises:
+            ModelError: If the model is unknown or damaged.
+        """
+        try:
+            return self._run(job, on_progress).report(self.model)
+        except (CloudError, DataError, OutputExistsError) as error:
+            return self.failure(job, str(error))
+
+    def failure(self, job: Job, reason: str) -> Report:
+        """What is told of a cloud that failed."""
+        return Report({"input": str(job.source), "error": reason, "model": self.model}, reason)
+
+    def _run(self, job: Job, on_progress: "OnProgress") -> Outcome:
         from ..clouds import write_cloud
 
-        with progress_bar(label, shown=not self.quiet) as on_progress:
-            started = time.perf_counter()
-            cloud = self._read(job)
-            with _named(job):
-                side = self.sides.side(cloud)
-            reading = time.perf_counter() - started
-            network, place = self._network, self._place  # start-up is not the cloud's time
-            from ..estimation import estimate
+        started = time.perf_counter()
+        cloud = self._read(job)
+        with _named(job):
+            side = self.sides.side(cloud)
+        reading = time.perf_counter() - started
+        network, place = self._network, self._place  # start-up is not the cloud's time
+        from ..estimation import estimate
 
-            started = time.perf_counter()
-            with _named(job):
-                result = estimate(
-                    cloud.points,
-                    network,
-                    device=place,
-                    orient=side.orient,
-                    viewpoint=side.viewpoint if side.sensors is None else side.sensors,
-                    toward=side.toward,
-                    on_progress=on_progress,
-                )
-            target = sys.stdout.buffer if job.target == STREAM else job.target
-            finished = cloud.with_normals(result.normals, result.confidence)
-            write_cloud(finished, target, overwrite=self.overwrite)
-            seconds = reading + time.perf_counter() - started
-            if self.preview is not None:
-                _draw(self.preview, cloud.points, result.normals, side)
+        started = time.perf_counter()
+        with _named(job):
+            result = estimate(
+                cloud.points,
+                network,
+                device=place,
+                orient=side.orient,
+                viewpoint=side.viewpoint if side.sensors is None else side.sensors,
+                toward=side.toward,
+                on_progress=on_progress,
+            )
+        target = sys.stdout.buffer if job.target == STREAM else job.target
+        finished = cloud.with_normals(result.normals, result.confidence)
+        write_cloud(finished, target, overwrite=self.overwrite)
+        seconds = reading + time.perf_counter() - started
+        if self.preview is not None:
+            _draw(self.preview, cloud.points, result.normals, side)
         return Outcome(job, side, seconds, result, cloud.losses)
 
     def _read(self, job: Job) -> "Cloud":

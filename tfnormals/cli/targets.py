@@ -31,6 +31,10 @@ class Job(NamedTuple):
         """What messages call the target."""
         return "<stdout>" if self.target == STREAM else str(self.target)
 
+    def absolute(self) -> "Job":
+        """The same, for a process with another working folder."""
+        return Job(self.source.absolute(), self.target.absolute())
+
 
 def plan(clouds: Sequence[Path], output: Path | None, *, overwrite: bool) -> list[Job]:
     """The jobs for some clouds.
@@ -53,8 +57,24 @@ def plan(clouds: Sequence[Path], output: Path | None, *, overwrite: bool) -> lis
     if len(jobs) > 1 and any(job.target == STREAM for job in jobs):
         raise _wrong("only one cloud can go to stdout; give an existing folder")
     _check_distinct(jobs)
-    _check_writable([job.target for job in jobs if job.target != STREAM], overwrite=overwrite)
+    targets = [job.target for job in jobs if job.target != STREAM]
+    if not overwrite:
+        check_free(targets)
+    _check_permission(targets)
     return jobs
+
+
+def check_free(targets: Sequence[Path]) -> None:
+    """Refuses targets that exist.
+
+    Raises:
+        OutputExistsError: Naming the first of them.
+    """
+    existing = [target for target in targets if target.exists()]
+    if existing:
+        more = len(existing) - 1
+        told = f" (and {more} more)" if more else ""
+        raise OutputExistsError(f"{existing[0]}: exists already{told}; --overwrite replaces it")
 
 
 def check_new_file(path: Path, suffix: str, option: str, *, overwrite: bool) -> None:
@@ -112,12 +132,7 @@ def _check_distinct(jobs: Sequence[Job]) -> None:
             raise _wrong(f"{writer.source} would become {job.source}, which is an input as well")
 
 
-def _check_writable(targets: Sequence[Path], *, overwrite: bool) -> None:
-    existing = [target for target in targets if target.exists()]
-    if existing and not overwrite:
-        more = len(existing) - 1
-        told = f" (and {more} more)" if more else ""
-        raise OutputExistsError(f"{existing[0]}: exists already{told}; --overwrite replaces it")
+def _check_permission(targets: Sequence[Path]) -> None:
     for target in targets:
         if target.parent.is_dir() and not os.access(target.parent, os.W_OK):
             raise CloudError(f"{target}: no permission to write there; choose another --output")

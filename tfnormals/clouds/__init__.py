@@ -1,6 +1,6 @@
 """Point clouds from and to files, keeping all that a file holds."""
 
 from .cloud import Cloud
-from .files import FORMATS, check_target, read_cloud, write_cloud
+from .files import FORMATS, check_target, read_cloud, remove_partials, write_cloud
 
-__all__ = ["FORMATS", "Cloud", "check_target", "read_cloud", "write_cloud"]
+__all__ = ["FORMATS", "Cloud", "check_target", "read_cloud", "remove_partials", "write_cloud"]

@@ -1,9 +1,11 @@
 """Reading and writing clouds, in the format their names tell."""
 
 import errno
+import hashlib
+import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -143,9 +145,19 @@ def write_cloud(cloud: Cloud, target: str | Path | BinaryIO, *, overwrite: bool 
             _write(cloud, target)
 
 
+def remove_partials(targets: Iterable[Path]) -> None:
+    """Remove what processes that were killed while writing have left; call it when all ended."""
+    paths = [target.resolve() for target in targets]
+    prefixes = {_temporary_prefix(path) for path in paths}
+    for folder in {path.parent for path in paths}:
+        for path in folder.glob(".*.tmp"):
+            if path.name[: len(_temporary_prefix(path))] in prefixes:
+                path.unlink(missing_ok=True)
+
+
 def _replace(cloud: Cloud, path: Path) -> None:
     """Write beside the path, then move into place; leave nothing behind on failure."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f"{_temporary_prefix(path)}{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as stream:
             _write(cloud, stream)
@@ -154,6 +166,11 @@ def _replace(cloud: Cloud, path: Path) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary_prefix(path: Path) -> str:
+    """How the temporary files of a path begin; its name itself may be too long for that."""
+    return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}-"
 
 
 def _write(cloud: Cloud, stream: BinaryIO) -> None:

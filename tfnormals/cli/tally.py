@@ -1,0 +1,41 @@
+"""How far a command is with its clouds."""
+
+import time
+from collections.abc import Sequence
+
+from .console import Tell
+from .outcome import Report
+from .targets import Job
+
+
+class Tally:
+    """Tells a bar how much of all clouds is done, by the sizes of their files."""
+
+    def __init__(self, jobs: Sequence[Job], tell: Tell) -> None:
+        self._sizes = {job: _size(job) for job in jobs}
+        self._whole = sum(self._sizes.values())
+        self._tell = tell
+        self._started = time.perf_counter()
+        self._done, self._ended, self._points = 0, 0, 0
+        self._told = ", ".join(job.source_name for job in jobs[:1])
+
+    def part(self, job: Job, done: int, total: int) -> None:
+        """So many steps of a job are done."""
+        self._tell(self._done + self._sizes[job] * done / total, self._whole, self._told)
+
+    def end(self, job: Job, report: Report, memory: int | None = None) -> None:
+        """A job has ended, and workers take so many bytes."""
+        self._done += self._sizes[job]
+        self._ended += 1
+        self._points += report.points or 0
+        pace = self._points / (time.perf_counter() - self._started)
+        told = f"{self._ended} of {len(self._sizes)} clouds, {pace:,.0f} points/s"
+        self._told = told if memory is None else f"{told}, {memory / 1e9:.1f} GB"
+        self._tell(self._done, self._whole, self._told)
+
+
+def _size(job: Job) -> int:
+    try:
+        return max(1, job.source.stat().st_size)
+    except OSError:  # a stream, or nothing there
+        return 1
