@@ -15,6 +15,9 @@ from distributed import Client, LocalCluster
 from helpers import run_cli, torus
 
 from tfnormals.cli.journal import JOURNAL
+from tfnormals.cli.outcome import Report
+from tfnormals.cli.targets import Job
+from tfnormals.cli.workers import Crew
 
 pytestmark = pytest.mark.slow
 NAMES = [f"{number}.xyz" for number in range(4)]
@@ -124,13 +127,41 @@ def test_the_cloud_of_a_killed_worker_is_done_by_another(
     assert found == {name: expected[name] for name in scans[:2]}
 
 
+class Deadly:
+    """A predictor of which workers die."""
+
+    def settings(self):
+        return "none"
+
+    def report(self, job, on_progress):
+        if job.source.name == "0.xyz":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Report({}, "fine", 1)
+
+    def failure(self, job, reason):
+        return Report({}, reason)
+
+
+def test_a_cloud_of_which_workers_die_does_not_stop_the_others(cluster):
+    jobs = [Job(Path(name), Path("out", name)) for name in ("0.xyz", "1.xyz")]
+
+    crew = Crew(None, cluster.scheduler_address)
+    told = {job.source.name: report.line for job, report, _ in crew.run(Deadly(), "none", jobs)}
+
+    assert told["1.xyz"] == "fine"
+    assert told["0.xyz"].startswith("0.xyz: 4 workers died of it, perhaps for lack of memory")
+
+
 def test_a_worker_with_another_version_is_refused(scans, model, cluster, monkeypatch, capsys):
     monkeypatch.setattr("tfnormals.cli.predict.__version__", "0.0.1")
     arguments = ("-o", "out", "--model", model, "--scheduler", cluster.scheduler_address)
 
     assert run_cli("predict", *scans, *arguments) == 1
 
-    assert "a worker has another version of tfnormals" in capsys.readouterr().err
+    assert (
+        "the scheduler or a worker has another tfnormals or another model"
+        in capsys.readouterr().err
+    )
     assert results() == {}
 
 

@@ -162,9 +162,11 @@ def predict_clouds(
 def _do(batch: Batch, *, json_lines: bool, quiet: bool) -> int:
     """Does all jobs, telling of each; returns how many failed."""
     failed, left = 0, len(batch.jobs)
-    label = batch.jobs[0].source_name if batch.jobs else ""
     try:
-        with progress_bar(label, shown=not quiet) as tell, closing(batch.reports(tell)) as reports:
+        with (
+            progress_bar("predict", shown=not quiet) as tell,
+            closing(batch.reports(tell)) as reports,
+        ):
             for report in reports:
                 left -= 1
                 if report.points is None:

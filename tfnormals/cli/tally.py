@@ -17,7 +17,8 @@ class Tally:
         self._tell = tell
         self._started = time.perf_counter()
         self._done, self._ended, self._points = 0, 0, 0
-        self._told = ", ".join(job.source_name for job in jobs[:1])
+        self._told = jobs[0].source_name if len(jobs) == 1 else f"{len(jobs)} clouds"
+        tell(0, self._whole, self._told)
 
     def part(self, job: Job, done: int, total: int) -> None:
         """So many steps of a job are done."""

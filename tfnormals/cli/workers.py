@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5
 """How long a scheduler may take to answer."""
+OTHER_SOFTWARE = (
+    "the scheduler or a worker has another tfnormals or another model; install the same everywhere"
+)
 
 
 class Crew(NamedTuple):
@@ -65,18 +68,24 @@ class Crew(NamedTuple):
         Raises:
             TfnormalsError: If there is no scheduler, or it is gone.
         """
-        from distributed import as_completed
+        from distributed import KilledWorker, as_completed
 
         with self._client() as (client, threads):
-            futures = {
-                client.submit(_report, predictor, settings, threads, job, pure=False): job
-                for job in jobs
-            }
+
+            def submit(job: Job) -> "Future[Report]":
+                return client.submit(_report, predictor, settings, threads, job, pure=False)
+
+            futures, suspects = {submit(job): job for job in jobs}, []
             for future in as_completed(futures):
                 job = futures.pop(future)
+                if isinstance(future.exception(), KilledWorker):
+                    suspects.append(job)  # perhaps workers died of another that they had
+                    continue
                 report = _result(future, predictor, job)
                 future.release()  # or it would be done again if its worker died later
                 yield job, report, _memory(client)
+            for job in suspects:
+                yield job, _result(submit(job), predictor, job), _memory(client)
 
     @contextmanager
     def _client(self) -> Iterator[tuple["Client", int | None]]:
@@ -172,9 +181,7 @@ def _kept(predictor: "Predictor", settings: str, threads: int | None) -> "Predic
         torch.set_num_threads(threads)
         predictor = predictor.on_one_gpu(int(get_worker().name))
     if predictor.settings() != settings:
-        raise TfnormalsError(
-            "a worker has another version of tfnormals or of the model; install the same there"
-        )
+        raise TfnormalsError(OTHER_SOFTWARE)
     return predictor
 
 
@@ -192,5 +199,9 @@ def _result(future: "Future[Report]", predictor: "Predictor", job: Job) -> Repor
     except KilledWorker as error:
         died = f"{error.allowed_failures + 1} workers died of it, perhaps for lack of memory"
         return predictor.failure(job, f"{job.source_name}: {died}; run fewer on a machine")
+    except (ImportError, RuntimeError) as error:
+        if isinstance(error, ImportError) or "deserialization" in str(error):
+            raise TfnormalsError(OTHER_SOFTWARE) from error
+        raise
     except FutureCancelledError as error:
         raise TfnormalsError("the scheduler is gone; start it and give --resume") from error
