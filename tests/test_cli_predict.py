@@ -1,6 +1,8 @@
 import io
 import json
+import re
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -349,3 +351,20 @@ def test_a_bar_is_shown_on_a_terminal_only(terminal, quiet, scan, model, monkeyp
     run_cli("predict", scan, "--model", model, *quiet)
 
     assert ("━" in shown.getvalue()) == (terminal and not quiet)
+
+
+def test_one_bar_runs_over_all_clouds(scan, kinect, model, monkeypatch):
+    told = []
+
+    @contextmanager
+    def bar(label, *, shown):
+        yield lambda done, total, label: told.append((done / total, label))
+
+    monkeypatch.setattr("tfnormals.cli.predict.progress_bar", bar)
+    run_cli("predict", scan, kinect, "--model", model)
+
+    parts = [part for part, _ in told]
+    assert parts == sorted(parts)
+    assert (parts[0], parts[-1]) == (0, 1)
+    assert told[0][1] == "2 clouds"
+    assert re.fullmatch(r"2 of 2 clouds, [\d,]+ points/s", told[-1][1])
