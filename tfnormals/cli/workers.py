@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
+from .. import __version__
 from ..errors import TfnormalsError
 from .console import talk
 from .memory import keep_freed_memory
@@ -100,6 +101,7 @@ class Crew(NamedTuple):
                 silence_logging_cmgr(logging.CRITICAL),
                 Client(self.scheduler, timeout=CONNECT_SECONDS) as client,
             ):
+                _check_versions(client)
                 yield client, None
             return
         import torch
@@ -153,6 +155,15 @@ def _count_workers(scheduler: str) -> int:
         raise TfnormalsError(
             f"{scheduler}: no scheduler answers; check the address, or start `dask scheduler`"
         ) from error
+
+
+def _check_versions(client: "Client") -> None:
+    """Refuses other versions at once: a worker may end when it cannot read what it is to do."""
+    told = client.get_versions(packages=["tfnormals"])
+    assert isinstance(told, dict)  # no coroutine, as the client is not asynchronous
+    for process in (told["scheduler"], *told["workers"].values()):
+        if process["packages"].get("tfnormals") != __version__:
+            raise TfnormalsError(OTHER_SOFTWARE)
 
 
 def _memory(client: "Client") -> int:
