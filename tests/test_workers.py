@@ -75,7 +75,7 @@ def test_workers_write_the_same_files(scans, model, expected, capsys, monkeypatc
     assert results() == expected
     err = capsys.readouterr().err
     assert err.count("300 points in ") == 4
-    assert "tfnormals: few.xyz: 1 usable points; at least 17 are needed\n" in err
+    assert "tfnormals: few.xyz: 1 usable point; at least 17 are needed\n" in err
     assert err.endswith("tfnormals: 1 of 5 clouds failed\n")
     assert run_cli("predict", *arguments, "--resume") == 1
     assert "4 of 5 clouds were finished before" in capsys.readouterr().err
