@@ -43,11 +43,11 @@ def answered(network, points):
     return [part.double().numpy()[graph.inverse] for part in answer]
 
 
-def predicted(network, points, hand=1.0):
+def predicted(network, points):
     """The network's prediction for every row of the points, (n, 7)."""
     graph = build_graph(points)
     levels = level_tensors(graph.levels, torch.float64)
-    return columns(network(levels, hand))[graph.inverse]
+    return columns(network(levels))[graph.inverse]
 
 
 def columns(prediction):
@@ -151,7 +151,7 @@ def test_the_same_cloud_gives_the_same_bits(small_network):
 def test_the_whole_pyramid_compiles_without_graph_breaks(exact_network):
     compiled = torch.compile(exact_network, backend="eager", fullgraph=True)
 
-    found, expected = (one(tensors(cloud()), 1.0) for one in (compiled, exact_network))
+    found, expected = (one(tensors(cloud())) for one in (compiled, exact_network))
 
     torch.testing.assert_close(found.side, expected.side, rtol=0, atol=ROUNDING)
 
@@ -171,7 +171,7 @@ def test_gradients_reach_every_parameter(hand, exact_network):
     network = copy.deepcopy(exact_network).requires_grad_()
 
     levels = tensors(cloud())
-    prediction = network(levels, hand)
+    prediction = network(levels)
     for voting in network.voting:  # starts at zero, where it passes nothing on
         torch.nn.init.normal_(voting.weigh.weight)
         torch.nn.init.normal_(voting.doubt[2].weight)
@@ -231,7 +231,7 @@ def without_envelope(network, points):
     ]
     for level in levels:
         level.receivers.edges[5] = 0
-    return columns(network(levels, 1.0))[graph.inverse]
+    return columns(network(levels))[graph.inverse]
 
 
 @pytest.mark.parametrize("seed", [2, 9])

@@ -61,7 +61,7 @@ class Level(NamedTuple):
     """(3, n) interpolation weights of the parents, summing to one."""
 
 
-MOMENT_PARITY = np.array([1, 1, 1] + 2 * [1, 1, -1, 1, 1, 1, 1, -1, -1], float)
+MOMENT_PARITY = (1.0, 1.0, 1.0) + 2 * (1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0, -1.0, -1.0)
 """Sign of each moment when the third axis is turned round: three eigenvalues, then for two wider
 neighbourhoods the offset of the mean (x, y, z) and the covariance (xx, yy, zz, xy, xz, yz)."""
 

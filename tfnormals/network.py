@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .graph import LEVELS, MOMENT_PARITY, Level
 from .tensorframes import EdgeLayer, Features, Neighborhoods, turned
+from .tensorframes.handedness import both_hands, hands_averaged, parity_of
 from .tensorframes.layers import VectorLinear
 from .voting import Directions, Voting
 
@@ -29,7 +30,7 @@ class NetworkConfig:
     hidden: tuple[int, ...] = (32, 64, 96, 128, 128, 128)
     down: tuple[int, ...] = (1, 1, 1, 2, 2, 4)
     """Edge layers of each level before its points are sampled."""
-    up: tuple[int, ...] = (2, 1, 2, 3, 3, 0)
+    up: tuple[int, ...] = (2, 2, 2, 3, 3, 0)
     """Edge layers of each level after the coarser one came back."""
     votes: int = 3
     """Rounds of votes on the directions."""
@@ -67,7 +68,7 @@ class Prediction(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The predictions with both handednesses, averaged."""
+    """The normals of a cloud and how far to trust them."""
 
     normals: Float[Tensor, "n 3"]
     """Unit normals on the side found more likely to be outside."""
@@ -102,26 +103,35 @@ def level_tensors(
 
 
 class TensorFramesPointNet(nn.Module):
-    """A pyramid of edge layers, down by farthest points and up by interpolation."""
+    """A pyramid of edge layers, down by farthest points and up by interpolation.
+
+    Whatever reads or writes in the frame of a point does so with both handednesses and averages,
+    so the network follows every rotation and reflection exactly (DESIGN.md section 2, trap 1).
+    """
+
+    moment_parity: Tensor
+    own_parity: Tensor
+    seen_parity: Tensor
 
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or NetworkConfig()
         sizes = list(zip(config.scalars, config.vectors, strict=True))
         moments, pairs = len(MOMENT_PARITY), list(pairwise(sizes))
+        parity = torch.tensor(MOMENT_PARITY)
 
         def stacked(counts: tuple[int, ...]) -> nn.ModuleList:
             """For each level, edge layers one after the other."""
             levels = zip(sizes, config.hidden, counts, strict=True)
             return nn.ModuleList(
-                nn.ModuleList(EdgeLayer(size, size, width, moments) for _ in range(count))
+                nn.ModuleList(EdgeLayer(size, size, width, MOMENT_PARITY) for _ in range(count))
                 for size, width, count in levels
             )
 
         self.stem = nn.Linear(moments, sizes[0][0] + 3 * sizes[0][1])
         self.down, self.up = stacked(config.down), stacked(config.up)
         self.abstract = nn.ModuleList(
-            EdgeLayer(fine, coarse, width, moments)
+            EdgeLayer(fine, coarse, width, MOMENT_PARITY)
             for (fine, coarse), width in zip(pairs, config.hidden[1:], strict=True)
         )
         self.lower_scalars = nn.ModuleList(nn.Linear(coarse[0], fine[0]) for fine, coarse in pairs)
@@ -137,29 +147,33 @@ class TensorFramesPointNet(nn.Module):
             nn.Linear(width, 7),
         )
         self.voting = nn.ModuleList(Voting(sizes[0][0], width // 2) for _ in range(config.votes))
+        own = parity_of(*sizes[0])
+        self.register_buffer("moment_parity", parity, persistent=False)
+        self.register_buffer("own_parity", own, persistent=False)
+        self.register_buffer("seen_parity", torch.cat([own, parity]), persistent=False)
 
     def forward(
-        self, levels: list[LevelTensors], hand: float, on_layer: Callable[[], None] | None = None
+        self, levels: list[LevelTensors], on_layer: Callable[[], None] | None = None
     ) -> Prediction:
-        """Predictions with all frames right-handed (hand 1) or all left-handed (hand -1)."""
+        """What the pyramid says of the points of the finest level."""
         done = on_layer or (lambda: None)
-        mirrored = [mirrored_level(level.receivers, hand) for level in levels]
-        features = self._stem(mirrored[0])
+        features = self._stem(levels[0].receivers)
         skipped: list[Features] = []
-        for index, (level, receivers) in enumerate(zip(levels, mirrored, strict=True)):
+        for index, level in enumerate(levels):
             for layer in _in_turn(self.down[index]):
-                features = layer(features, receivers)
+                features = layer(features, level.receivers)
                 done()
             skipped.append(features)
             if index < LEVELS - 1:
-                features = self.abstract[index](features, receivers.among(level.sampled))
+                receivers = level.receivers.among(level.sampled)
+                features = self.abstract[index](features, receivers)
         for index in reversed(range(LEVELS)):
             if index < LEVELS - 1:
                 features = self._lowered(features, skipped[index], levels[index], index)
             for layer in _in_turn(self.up[index]):
-                features = layer(features, mirrored[index])
+                features = layer(features, levels[index].receivers)
                 done()
-        return self._read(features, mirrored[0])
+        return self._read(features, levels[0].receivers)
 
     def voted(self, prediction: Prediction, levels: list[LevelTensors]) -> list[Directions]:
         """The directions before the first round of votes and after each."""
@@ -171,32 +185,23 @@ class TensorFramesPointNet(nn.Module):
     def answer(
         self, levels: list[LevelTensors], on_progress: Callable[[int, int], None] | None = None
     ) -> Answer:
-        """Normals that follow every rotation and reflection exactly.
-
-        Lines have no sign, so the second is aligned to the first; sides are true vectors and the
-        rest are invariants, so they are averaged (DESIGN.md section 2, trap 1).
-        """
-        total = 2 * sum(self.config.down + self.config.up)
+        """Normals that follow every rotation and reflection exactly."""
+        total = sum(self.config.down + self.config.up)
         steps = iter(range(1, total + 1))
 
         def advance() -> None:
             if on_progress is not None:
                 on_progress(next(steps), total)
 
-        right, left = self(levels, 1.0, advance), self(levels, -1.0, advance)
-        first, second = right.direction.lines, left.direction.lines
-        aligned = torch.where((first * second).sum(0) < 0, -second, second)
-        lines = nn.functional.normalize(first + aligned, dim=0)
-        direction = Directions(lines, (right.direction.doubt + left.direction.doubt) / 2)
-        side = (right.side + left.side) / 2
-        both = Prediction(direction, side, (right.context + left.context) / 2)
-        lines, doubt = self.voted(both, levels)[-1]
-        logit = (side * lines).sum(0)
+        prediction = self(levels, advance)
+        lines, doubt = self.voted(prediction, levels)[-1]
+        logit = (prediction.side * lines).sum(0)
         normals = torch.where(logit < 0, -lines, lines)
         return Answer(normals.T, logit.abs(), doubt.sigmoid())
 
     def _stem(self, receivers: Neighborhoods) -> Features:
-        start = self.stem(receivers.moments).to(receivers.frames.dtype)
+        both = self.stem(both_hands(receivers.moments, self.moment_parity))
+        start = hands_averaged(both.to(receivers.frames.dtype), self.own_parity)
         scalars, vectors = start.tensor_split([self.config.scalars[0]], 1)
         local = vectors.T.reshape(3, -1, len(start))
         return Features(scalars, turned(local, receivers.frames, back=True))
@@ -216,25 +221,21 @@ class TensorFramesPointNet(nn.Module):
         )
 
     def _read(self, features: Features, receivers: Neighborhoods) -> Prediction:
+        """Lines have no sign, so that of the left-handed frames is aligned before the mean."""
         local = turned(features.vectors, receivers.frames).flatten(0, 1).T
-        out = self.head(torch.cat([features.scalars, local, receivers.moments], 1)).to(local.dtype)
-        vectors = turned(out[:, :6].T.reshape(3, 2, -1), receivers.frames, back=True)
-        lines = nn.functional.normalize(vectors[:, 0], dim=0)
-        return Prediction(Directions(lines, out[:, 6]), vectors[:, 1], features.scalars.to(lines))
+        seen = torch.cat([features.scalars, local, receivers.moments], 1)
+        both = self.head(both_hands(seen, self.seen_parity)).to(local.dtype)
+        vectors = both[:, :, :6].permute(2, 0, 1).unflatten(0, (3, 2))  # axis, kind, hand, point
+        vectors = torch.cat([vectors[:2], vectors[2:] * vectors.new_tensor([[1], [-1]])])
+        lines, sides = nn.functional.normalize(vectors[:, 0], dim=0), vectors[:, 1]
+        first, second = lines.unbind(1)
+        aligned = torch.where((first * second).sum(0) < 0, -second, second)
+        line = nn.functional.normalize(first + aligned, dim=0)
+        said = turned(torch.stack([line, sides.mean(1)], 1), receivers.frames, back=True)
+        doubt = both[:, :, 6].mean(0)
+        return Prediction(Directions(said[:, 0], doubt), said[:, 1], features.scalars.to(said))
 
 
 def _in_turn(layers: nn.Module) -> list[EdgeLayer]:
     """The layers of a list; torch types its elements as modules of any kind."""
     return [layer for layer in layers.children() if isinstance(layer, EdgeLayer)]
-
-
-def mirrored_level(receivers: Neighborhoods, hand: float) -> Neighborhoods:
-    """The same neighbourhoods seen in right-handed (1) or left-handed (-1) frames."""
-    if hand == 1:
-        return receivers
-    frames, neighbors, edges, moments = receivers
-    frames, edges = frames.clone(), edges.clone()
-    frames[2] *= hand
-    edges[2] *= hand
-    parity = torch.from_numpy(MOMENT_PARITY).to(moments)
-    return Neighborhoods(frames, neighbors, edges, moments * parity)

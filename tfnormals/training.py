@@ -160,7 +160,7 @@ class Trainer:
         batch = on_device(batch, self.device)
         self.network.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            prediction = self.replica(batch.levels, batch.hand)
+            prediction = self.replica(batch.levels)
         rounds = self.network.voted(prediction, batch.levels)
         losses = normal_losses(
             rounds, prediction.side, batch.normals, batch.side_weight, batch.lengths

@@ -41,8 +41,6 @@ class Batch(NamedTuple):
     """(n,) how much the side of a point counts."""
     lengths: tuple[int, ...]
     """Number of points of each cloud."""
-    hand: float
-    """Handedness of the frames, 1 or -1."""
     share: float = 1.0
     """Of the points of the whole batch, when several processes split it."""
 
@@ -71,9 +69,8 @@ class TrainingBatches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
         samples = [sample for _, sample in self._samples(rng)]
-        hand = 1.0 if rng.random() < 0.5 else -1.0
         own = samples[self.part :: self.parts]
-        batch = joined([_graphed(sample) for sample in own or samples[:1]], hand)
+        batch = joined([_graphed(sample) for sample in own or samples[:1]])
         if self.parts > 1:
             nodes = [_distinct(sample) for sample in samples]
             batch = batch._replace(share=sum(nodes[self.part :: self.parts]) / sum(nodes))
@@ -160,7 +157,7 @@ def _graphed(sample: Sample) -> Batch:
     graph = build_graph(sample.points)
     normals = torch.from_numpy(sample.normals[graph.order]).float()
     weight = torch.full((len(normals),), sample.side_weight)
-    return Batch(level_tensors(graph.levels), normals, weight, (len(normals),), 1.0)
+    return Batch(level_tensors(graph.levels), normals, weight, (len(normals),))
 
 
 def validation_clouds(sources: Sequence[Source], count: int, size: int) -> list[Batch]:
@@ -172,7 +169,7 @@ def validation_clouds(sources: Sequence[Source], count: int, size: int) -> list[
     return [_graphed(_usable_sample(source, size, rng)) for source in pool]
 
 
-def joined(clouds: Sequence[Batch], hand: float) -> Batch:
+def joined(clouds: Sequence[Batch]) -> Batch:
     """Several clouds as one graph: rows of each are shifted past those of the ones before."""
     levels = []
     for index in range(len(clouds[0].levels)):
@@ -199,7 +196,6 @@ def joined(clouds: Sequence[Batch], hand: float) -> Batch:
         torch.cat([cloud.normals for cloud in clouds]),
         torch.cat([cloud.side_weight for cloud in clouds]),
         tuple(length for cloud in clouds for length in cloud.lengths),
-        hand,
     )
 
 

@@ -2,8 +2,10 @@
 
 On a flat face nothing tells right-handed frames R_i from left-handed ones S R_i, with
 S = diag(1, ..., 1, -1). A network must therefore not prefer either (DESIGN.md section 2, trap 1).
-Either run it with both and average (``inversion_average``), at twice the cost; or carry both
-through one pass in right-handed frames, at the cost of one (``HandedLinear``):
+Either run it with both and average (``inversion_average``), at twice the cost; or average in
+every layer (``both_hands``, ``hands_averaged``; ``EdgeLayer`` does), which shares what the hands
+have in common; or carry both through one pass in right-handed frames, at the cost of one
+(``HandedLinear``):
 
 Hidden channels stand in two halves, what the network has in right-handed frames and what it would
 have in left-handed ones. Mirroring all frames exchanges the halves (a regular representation of
@@ -37,6 +39,30 @@ def inversion_average(
         matrices: Frames of all nodes, of one handedness.
     """
     return (function(matrices) + function(mirrored(matrices))) / 2
+
+
+def parity_of(scalars: int, vectors: int) -> Float[Tensor, " c"]:
+    """The sign each channel takes in mirrored frames: of scalars, then of vectors seen in them.
+
+    Channels of the vectors are all first components, then all second, then all third ones.
+    """
+    signs = torch.ones(scalars + 3 * vectors)
+    signs[scalars + 2 * vectors :] = -1
+    return signs
+
+
+def both_hands(
+    channels: Float[Tensor, "n c"], parity: Float[Tensor, " c"]
+) -> Float[Tensor, "2 n c"]:
+    """What is seen in the given frames, and in the mirrored ones."""
+    return torch.stack([channels, channels * parity])
+
+
+def hands_averaged(
+    said: Float[Tensor, "2 n c"], parity: Float[Tensor, " c"]
+) -> Float[Tensor, "n c"]:
+    """The mean, in the given frames, of what is said in them and in the mirrored ones."""
+    return said[0].addcmul(said[1], parity) / 2
 
 
 def exchange(channels: int) -> Float[Tensor, "c c"]:

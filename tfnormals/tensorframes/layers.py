@@ -2,9 +2,12 @@
 
 Source: Lippmann et al., "Beyond Canonicalization", ICLR 2025, eq. 7 (tensorial messages). Vectors
 are kept in global coordinates between layers, so that each is turned once per edge into the frame
-of its receiver and never between two frames: rho(R_i R_j^T) = rho(R_i) rho(R_j)^T.
+of its receiver and never between two frames: rho(R_i R_j^T) = rho(R_i) rho(R_j)^T. Every layer
+looks with right-handed and with left-handed frames and averages, so that no handedness has to be
+decided anywhere (DESIGN.md section 2, trap 1).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,9 +16,13 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from .frames import turned
+from .handedness import both_hands, hands_averaged, parity_of
 
 CHUNK = 4096
 """Receivers processed at a time without gradients: temporaries stay in the cache."""
+
+POOL_CHUNK = 512
+"""Receivers pooled at a time."""
 
 EDGE_FEATURES = 6
 
@@ -53,23 +60,32 @@ class EdgeLayer(nn.Module):
 
     The log envelope is added to every message, which takes a neighbour out of the maximum, and
     through the ReLU out of the mean, continuously as it reaches the edge of the neighbourhood.
+    All of it is done in the frames given and in their mirror images, whose messages differ in the
+    sign of what is odd in the third axis; the mean of the two is what the layer says.
 
     Args:
         inputs: Number of scalars and of vectors coming in.
         outputs: Number of scalars and of vectors going out.
         hidden: Message channels; half are pooled by maximum, half by mean.
-        moments: Number of invariants of a neighbourhood.
+        moments: Sign that each invariant of a neighbourhood takes in mirrored frames.
     """
 
+    seen_parity: Tensor
+    said_parity: Tensor
+
     def __init__(
-        self, inputs: tuple[int, int], outputs: tuple[int, int], hidden: int, moments: int
+        self,
+        inputs: tuple[int, int],
+        outputs: tuple[int, int],
+        hidden: int,
+        moments: Sequence[float],
     ) -> None:
         super().__init__()
         (scalars, vectors), (scalars_out, vectors_out) = inputs, outputs
         self.outputs = outputs
         self.sender = nn.Linear(scalars, hidden, bias=False)
         self.edge = nn.Linear(EDGE_FEATURES - 1 + 3 * vectors, hidden, bias=False)
-        self.receiver = nn.Linear(scalars + 3 * vectors + moments, hidden)
+        self.receiver = nn.Linear(scalars + 3 * vectors + len(moments), hidden)
         self.norm = nn.LayerNorm(hidden)
         self.mlp = nn.Sequential(
             nn.GELU(),
@@ -80,6 +96,9 @@ class EdgeLayer(nn.Module):
         same = inputs == outputs
         self.skip_scalars = nn.Identity() if same else nn.Linear(scalars, scalars_out, bias=False)
         self.skip_vectors = nn.Identity() if same else VectorLinear(vectors, vectors_out)
+        seen = torch.cat([parity_of(scalars, vectors), torch.tensor(moments)])
+        self.register_buffer("seen_parity", seen, persistent=False)
+        self.register_buffer("said_parity", parity_of(scalars_out, vectors_out), persistent=False)
 
     def forward(self, features: Features, receivers: Neighborhoods) -> Features:
         """Features of the receivers, given those of the senders."""
@@ -105,45 +124,67 @@ class EdgeLayer(nn.Module):
         rows = neighbors.reshape(-1)
         arriving = features.vectors.flatten(0, 1).index_select(1, rows).view(3, v, k, m)
         local = turned(arriving, frames)
-        known = torch.cat([edges.reshape(EDGE_FEATURES, -1), local.view(3 * v, k * m)])
-        known, weight = known.to(sent), self._edge_weight().to(sent)  # bfloat16 under autocast
-        message = sent.index_select(0, rows).addmm_(known.T, weight).view(k, m, -1)
-        half = message.shape[2] // 2
-        largest = _Largest.apply(message)[:, :half]  # a slice is reduced ten times slower
-        pooled = torch.cat([largest, message.split(half, 2)[1].relu().mean(0)], 1)
+        flat = edges.reshape(EDGE_FEATURES, -1)
+        even = torch.cat([flat[:2], flat[3:], local[:2].view(2 * v, k * m)])
+        odd = torch.cat([flat[2:3], local[2].view(v, k * m)])
+        even_weight, odd_weight = self._edge_weights()
+        message = sent.index_select(0, rows).addmm_(even.T.to(sent), even_weight.to(sent))
+        change = odd.T.to(sent) @ odd_weight.to(sent)  # to bfloat16 under autocast
+        pooled = _Pooled.apply(message.view(k, m, -1), change.view(k, m, -1))
         own = features.scalars[neighbors[0]]
         seen = torch.cat([own, local[:, :, 0].reshape(3 * v, m).T, moments], 1)
-        update = self.mlp(self.norm(pooled + self.receiver(seen))).to(own.dtype)
+        both = self.mlp(self.norm(pooled + self.receiver(both_hands(seen, self.seen_parity))))
+        update = hands_averaged(both.to(own.dtype), self.said_parity)
         scalars, vectors = update.split([self.outputs[0], 3 * self.outputs[1]], 1)
         moved = turned(vectors.T.reshape(3, -1, m), frames, back=True)
         return Features(
             self.skip_scalars(own) + scalars, self.skip_vectors(arriving[:, :, 0]) + moved
         )
 
-    def _edge_weight(self) -> Float[Tensor, "f h"]:
-        """The weights of an edge's features; that of the log envelope is one."""
+    def _edge_weights(self) -> tuple[Float[Tensor, "e h"], Float[Tensor, "o h"]]:
+        """The weights of what is even and of what is odd; that of the log envelope is one."""
         weight = self.edge.weight.T
-        known = EDGE_FEATURES - 1
-        return torch.cat([weight[:known], weight.new_ones(1, weight.shape[1]), weight[known:]])
+        x_y, z, lengths, vectors = weight.tensor_split([2, 3, EDGE_FEATURES - 1])
+        across, along = vectors.tensor_split([2 * len(vectors) // 3])
+        even = torch.cat([x_y, lengths, weight.new_ones(1, weight.shape[1]), across])
+        return even, torch.cat([z, along])
 
 
-class _Largest(torch.autograd.Function):
-    """Maximum over the first axis.
+class _Pooled(torch.autograd.Function):
+    """Maximum and mean over the first axis, with both hands: (2, m, h) from (k, m, h).
 
-    torch's own gradient shares ties out evenly, at the price of four passes over the messages,
-    a quarter of a training step; here each tie gets it whole.
+    The first half of the channels is the maximum, the second the mean of what is positive.
+    torch's own gradient of a maximum shares ties out evenly, at the price of four passes over the
+    messages; here each tie gets it whole.
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, values: Tensor) -> Tensor:
-        largest = values.amax(0)
-        ctx.save_for_backward(values, largest)
-        return largest
+    def forward(ctx: FunctionCtx, even: Tensor, odd: Tensor) -> Tensor:
+        parts = zip(even.split(POOL_CHUNK, 1), odd.split(POOL_CHUNK, 1), strict=True)
+        pooled = torch.cat([torch.stack([_pool(e + o), _pool(e - o)]) for e, o in parts], 1)
+        ctx.save_for_backward(even, odd, pooled)
+        return pooled
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
-        values, largest = ctx.saved_tensors  # type: ignore[attr-defined]
-        return (values == largest).to(grad.dtype).mul_(grad)
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor]:
+        even, odd, pooled = ctx.saved_tensors  # type: ignore[attr-defined]
+        half = even.shape[2] // 2
+        floor, share = pooled.clone(), grad.clone()
+        floor[:, :, half:] = torch.finfo(floor.dtype).tiny  # what counts reaches it
+        share[:, :, half:] /= len(even)
+        back_even, back_odd = torch.empty_like(even), torch.empty_like(odd)
+        whole = (even, odd, back_even, back_odd, floor, share)
+        for e, o, be, bo, f, s in zip(*(t.split(POOL_CHUNK, 1) for t in whole), strict=True):
+            right, left = (e + o >= f[0]) * s[0], (e - o >= f[1]) * s[1]
+            torch.add(right, left, out=be)
+            torch.sub(right, left, out=bo)
+        return back_even, back_odd
+
+
+def _pool(message: Float[Tensor, "k m h"]) -> Float[Tensor, "m h"]:
+    half = message.shape[2] // 2
+    largest = message.amax(0)[:, :half]  # a slice is reduced ten times slower
+    return torch.cat([largest, message.clamp_(min=0).mean(0)[:, half:]], 1)
 
 
 class VectorLinear(nn.Module):
