@@ -38,7 +38,6 @@ def cloud(shape, count, weight=1.0):
         torch.from_numpy(normals[graph.order]),
         torch.full((len(graph.order),), weight),
         (len(graph.order),),
-        1.0,
     )
 
 
@@ -49,7 +48,6 @@ def tensors(batch):
 
 
 def assert_same_bits(one, other):
-    assert one.hand == other.hand
     for a, b in zip(tensors(one), tensors(other), strict=True):
         assert torch.equal(a, b)
 
@@ -64,13 +62,12 @@ def batches():
 PARTS = (torus, 300), (plane, 17), (sphere, 80)
 
 
-@pytest.mark.parametrize("hand", [1.0, -1.0])
-def test_clouds_joined_get_what_they_get_alone(hand, exact_network):
+def test_clouds_joined_get_what_they_get_alone(exact_network):
     clouds = [cloud(*part) for part in PARTS]
-    batch = joined(clouds, hand)
+    batch = joined(clouds)
 
-    together = exact_network(batch.levels, batch.hand)
-    alone = [exact_network(one.levels, hand) for one in clouds]
+    together = exact_network(batch.levels)
+    alone = [exact_network(one.levels) for one in clouds]
 
     for whole, *parts in zip(rows(together), *map(rows, alone), strict=True):
         torch.testing.assert_close(whole, torch.cat(parts), rtol=0, atol=ROUNDING)
@@ -82,12 +79,11 @@ def rows(prediction):
     return [lines.T, doubt, side.T, context]
 
 
-def test_joining_keeps_truth_weights_and_handedness():
+def test_joining_keeps_truth_and_weights():
     clouds = [cloud(torus, 100, 1.0), cloud(sphere, 50, 0.2)]
 
-    batch = joined(clouds, -1.0)
+    batch = joined(clouds)
 
-    assert batch.hand == -1.0
     assert torch.equal(batch.normals, torch.cat([one.normals for one in clouds]))
     assert batch.lengths == (100, 50)
     assert batch.side_weight.tolist() == [1.0] * 100 + [clouds[1].side_weight[0].item()] * 50
@@ -96,14 +92,14 @@ def test_joining_keeps_truth_weights_and_handedness():
 def test_one_cloud_joined_is_itself():
     alone = cloud(torus, 200)
 
-    assert_same_bits(joined([alone], 1.0), alone)
+    assert_same_bits(joined([alone]), alone)
 
 
 def test_joining_changes_no_cloud():
     clouds = [cloud(*part) for part in PARTS]
     before = copy.deepcopy(clouds)
 
-    joined(clouds, 1.0)
+    joined(clouds)
 
     for one, other in zip(clouds, before, strict=True):
         assert_same_bits(one, other)
@@ -122,7 +118,6 @@ def test_the_parts_of_a_batch_hold_each_of_its_clouds_once(parts):
     some = [TrainingBatches([ball()], 10_000, 2, part, parts)[5] for part in range(parts)]
 
     assert len(whole.lengths) == 3
-    assert {one.hand for one in some} == {whole.hand}
     truth = whole.normals.split(whole.lengths)
     for part, one in enumerate(some):
         assert torch.equal(one.normals, torch.cat(truth[part::parts]))
@@ -164,11 +159,10 @@ def test_batches_are_of_about_the_wanted_size(batches):
         assert CLOUD_POINTS[0] / 2 <= count <= CLOUD_POINTS[-1]
 
 
-def test_both_handednesses_and_several_weights_occur(batches):
+def test_several_weights_occur(batches):
     weights = set(torch.cat([batch.side_weight for batch in batches]).unique().tolist())
     possible = torch.tensor([UNDECIDABLE_WEIGHT, PARTIAL_WEIGHT, COMPLETE_WEIGHT]).tolist()
 
-    assert {batch.hand for batch in batches} == {1.0, -1.0}
     assert weights <= set(possible)
     assert len(weights) > 1
 
@@ -196,7 +190,7 @@ def test_batches_are_finite_float32_and_their_normals_unit(batches):
 
 
 def test_a_network_runs_on_a_batch(batches, small_network):
-    for part in rows(small_network(batches[0].levels, batches[0].hand)):
+    for part in rows(small_network(batches[0].levels)):
         assert torch.isfinite(part).all()
 
 

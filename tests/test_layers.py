@@ -5,7 +5,8 @@ from helpers import LAYER, ROUNDING, TURNS, motion, rotation
 
 from tfnormals.tensorframes import EdgeLayer, Features, Neighborhoods, layers
 
-NODES, NEAR, MOMENTS = 50, 6, 5
+NODES, NEAR = 50, 6
+PARITY = (1.0, 1.0, -1.0, 1.0, -1.0)
 NARROW, WIDE = (4, 3), (6, 2)
 
 each_turn = pytest.mark.parametrize("kind", TURNS)
@@ -15,7 +16,7 @@ each_width = pytest.mark.parametrize("outputs", [NARROW, WIDE], ids=["residual",
 def layer_to(outputs=NARROW, seed=0):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return EdgeLayer(NARROW, outputs, 10, MOMENTS).double()
+        return EdgeLayer(NARROW, outputs, 10, PARITY).double()
 
 
 def some(*shape, seed):
@@ -38,7 +39,7 @@ def receivers():
         torch.from_numpy(frames),
         torch.from_numpy(neighbors),
         edges,
-        some(NODES, MOMENTS, seed=4),
+        some(NODES, len(PARITY), seed=4),
     )
 
 
@@ -62,6 +63,23 @@ def assert_layer_follows(layer, kind):
 @each_width
 def test_scalars_stay_and_vectors_turn_with_the_world(kind, outputs):
     assert_layer_follows(layer_to(outputs), kind)
+
+
+@each_width
+def test_left_handed_frames_give_what_right_handed_ones_give(outputs):
+    layer, near = layer_to(outputs), receivers()
+    last = torch.tensor([1.0, 1.0, -1.0])
+    mirror = torch.cat([last, torch.ones(3)])
+    left = near._replace(
+        frames=near.frames * last[:, None, None],
+        edges=near.edges * mirror[:, None, None],
+        moments=near.moments * torch.tensor(PARITY),
+    )
+
+    one, other = layer(features(), near), layer(features(), left)
+
+    torch.testing.assert_close(other.scalars, one.scalars, rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(other.vectors, one.vectors, rtol=0, atol=ROUNDING)
 
 
 @each_turn
@@ -171,7 +189,9 @@ def test_gradients_reach_every_weight_and_every_input(outputs):
         assert tensor.grad.abs().sum() > 0
 
 
-def test_gradients_are_exact():
+@pytest.mark.parametrize("chunk", [7, layers.POOL_CHUNK])
+def test_gradients_are_exact(chunk, monkeypatch):
+    monkeypatch.setattr(layers, "POOL_CHUNK", chunk)
     layer, near = layer_to(), receivers()
 
     def output(scalars, vectors):

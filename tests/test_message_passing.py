@@ -6,7 +6,7 @@ from torch import nn
 from torch_geometric.nn import EdgeConv
 from torch_geometric.utils import softmax
 
-from tfnormals.tensorframes import EdgeLayer, Features, Neighborhoods
+from tfnormals.tensorframes import EdgeLayer, Features, Neighborhoods, inversion_average
 from tfnormals.tensorframes.convert import make_equivariant
 from tfnormals.tensorframes.message_passing import TFMessagePassing
 from tfnormals.tensorframes.reps import Reps
@@ -114,12 +114,12 @@ def test_arguments_are_not_changed_and_nothing_stays_on_the_layer():
     assert torch.equal(frames, frames_of(NODES))
 
 
-SCALARS, VECTORS, NEAR, MOMENTS, HIDDEN = 4, 3, 5, 2, 10
+SCALARS, VECTORS, NEAR, PARITY, HIDDEN = 4, 3, 5, (1.0, -1.0), 10
 WIDE = Reps(f"{SCALARS}x0n+{VECTORS}x1n")
 
 
 class SparseEdgeLayer(TFMessagePassing):
-    """The estimator's layer along edges, with the weights of the dense one."""
+    """The estimator's layer along edges with one hand, with the weights of the dense one."""
 
     def __init__(self, dense):
         super().__init__({"x": WIDE}, aggr=None)
@@ -157,8 +157,8 @@ def test_the_dense_layer_is_one_of_these(outputs):
     neighbors[:, 0] = np.arange(NODES)
     frames = torch.from_numpy(np.stack([rotation(rng) for _ in range(NODES)]))
     vectors, known = some(NODES, VECTORS, 3, seed=3), some(NODES, NEAR, 6, seed=4)
-    scalars, moments = some(NODES, SCALARS, seed=5), some(NODES, MOMENTS, seed=6)
-    dense = made(EdgeLayer, (SCALARS, VECTORS), outputs, HIDDEN, MOMENTS)
+    scalars, moments = some(NODES, SCALARS, seed=5), some(NODES, len(PARITY), seed=6)
+    dense = made(EdgeLayer, (SCALARS, VECTORS), outputs, HIDDEN, PARITY)
 
     near = Neighborhoods(
         frames.permute(1, 2, 0),
@@ -168,11 +168,21 @@ def test_the_dense_layer_is_one_of_these(outputs):
     )
     wanted = dense(Features(scalars, vectors.permute(2, 1, 0).contiguous()), near)
 
-    x = torch.cat([scalars, (vectors @ frames.mT).flatten(1)], 1)
     ends = np.stack([neighbors.ravel(), np.arange(NODES).repeat(NEAR)])
     sparse = SparseEdgeLayer(dense)
-    out = sparse(x, torch.from_numpy(ends), frames, known.flatten(0, 1), moments)
-    found = out[:, outputs[0] :].unflatten(1, (outputs[1], 3)) @ frames
+
+    def in_frames(matrices):
+        hand = float(torch.linalg.det(matrices[0]).sign())
+        seen = torch.tensor([1.0, 1.0, hand, 1.0, 1.0, 1.0])
+        x = torch.cat([scalars, (vectors @ matrices.mT).flatten(1)], 1)
+        invariants = moments if hand > 0 else moments * torch.tensor(PARITY)
+        geometry = (known * seen).flatten(0, 1)
+        out = sparse(x, torch.from_numpy(ends), matrices, geometry, invariants)
+        turned = out[:, outputs[0] :].unflatten(1, (outputs[1], 3)) @ matrices
+        return torch.cat([out[:, : outputs[0]], turned.flatten(1)], 1)
+
+    out = inversion_average(in_frames, frames)
+    found = out[:, outputs[0] :].unflatten(1, (outputs[1], 3))
 
     torch.testing.assert_close(out[:, : outputs[0]], wanted.scalars, rtol=0, atol=ROUNDING)
     torch.testing.assert_close(found.permute(2, 1, 0), wanted.vectors, rtol=0, atol=ROUNDING)

@@ -28,7 +28,7 @@ from tfnormals.training import (
 )
 from tfnormals.voting import Directions
 
-STEPS, EVERY, STOPPED = 12, 4, 9
+STEPS, EVERY, STOPPED = 24, 8, 19
 SEED = 29071  # its first clouds happen to be small
 CPU = torch.device("cpu")
 
@@ -370,4 +370,3 @@ def test_a_batch_moved_to_its_own_device_is_the_same():
 
     assert torch.equal(moved.normals, batch.normals)
     assert torch.equal(moved.levels[1].receivers.frames, batch.levels[1].receivers.frames)
-    assert moved.hand == batch.hand
