@@ -21,6 +21,7 @@ from tfnormals.data.sampling import surface_sample
 from tfnormals.data.surfaces import Surface
 from tfnormals.errors import DataError
 from tfnormals.graph import NEIGHBORS, build_graph
+from tfnormals.network import level_tensors
 
 Split = Literal["train", "test"]
 Pose = Literal["aligned", "z", "SO(3)", "O(3)"]
@@ -78,14 +79,15 @@ def cloud(split: Split, index: int, points: int, dtype: torch.dtype = torch.floa
     rows, levels = graph.order, []
     for level in graph.levels[:LEVELS]:
         pos = noisy[rows]
+        edges = level_tensors([level], torch.float64)[0].receivers.edges
         reach = np.linalg.norm(pos[level.neighbors] - pos, axis=2)
         levels.append(
             Level(
-                torch.from_numpy(pos * level.edges[3].sum() / reach.sum()).to(dtype),
+                torch.from_numpy(pos * float(edges[3].sum()) / reach.sum()).to(dtype),
                 torch.zeros(len(pos), dtype=torch.long),
                 torch.from_numpy(level.moments[:3].T).to(dtype),
                 torch.from_numpy(level.neighbors),
-                torch.from_numpy(level.edges[[3, 5]].transpose(1, 2, 0)).to(dtype),
+                edges[[3, 5]].permute(1, 2, 0).to(dtype),
                 torch.from_numpy(level.sampled),
                 torch.from_numpy(level.parents),
                 torch.from_numpy(level.weights).to(dtype),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from tfnormals import network
 from tfnormals.equivariance import (
     FAR,
     KINDS,
@@ -17,7 +18,7 @@ from tfnormals.equivariance import (
 from tfnormals.errors import CloudError
 from tfnormals.estimators import Found, network_estimators
 from tfnormals.network import TensorFramesPointNet
-from tfnormals.tensorframes import turned
+from tfnormals.tensorframes import Neighborhoods, layers, turned
 from tfnormals.voting import Directions
 
 CLOUDS = builtin_clouds()
@@ -53,22 +54,26 @@ def reframed(levels, frames_of):
         frames = frames_of(old.frames.shape[2]).to(old.frames)
         offset = turned(turned(old.edges[:3], old.frames, back=True), frames)
         edges = torch.cat([offset, old.edges[3:]])
-        changed.append(level._replace(receivers=old._replace(frames=frames, edges=edges)))
+        seen = Neighborhoods(frames, old.neighbors, edges, old.moments)
+        changed.append(level._replace(receivers=seen))
     return changed
 
 
 class OneHanded(TensorFramesPointNet):
     """Right-handed frames only: the published method."""
 
-    def forward(self, levels, hand, on_layer=None):
-        return super().forward(levels, 1.0, on_layer)
+    def forward(self, levels, on_layer=None):
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (layers, network):
+                patch.setattr(module, "hands_averaged", lambda said, _: said[0])
+            return super().forward(levels, on_layer)
 
 
 class GlobalDirection(TensorFramesPointNet):
     """Leans to one direction of space, as a bias on a vector does."""
 
-    def forward(self, levels, hand, on_layer=None):
-        found = super().forward(levels, hand, on_layer)
+    def forward(self, levels, on_layer=None):
+        found = super().forward(levels, on_layer)
         lines, doubt = found.direction
         lines = torch.nn.functional.normalize(lines + lines.new_tensor([[0], [0], [1e-3]]), dim=0)
         return found._replace(direction=Directions(lines, doubt))
@@ -77,16 +82,16 @@ class GlobalDirection(TensorFramesPointNet):
 class GlobalSide(TensorFramesPointNet):
     """Takes up for outside."""
 
-    def forward(self, levels, hand, on_layer=None):
-        found = super().forward(levels, hand, on_layer)
+    def forward(self, levels, on_layer=None):
+        found = super().forward(levels, on_layer)
         return found._replace(side=found.side.new_tensor([[0], [0], [1]]).expand_as(found.side))
 
 
 class GlobalConfidence(TensorFramesPointNet):
     """Right normals, but as sure as they are steep."""
 
-    def forward(self, levels, hand, on_layer=None):
-        found = super().forward(levels, hand, on_layer)
+    def forward(self, levels, on_layer=None):
+        found = super().forward(levels, on_layer)
         lines, _ = found.direction
         return found._replace(direction=Directions(lines, lines[2].abs()))
 
@@ -94,10 +99,10 @@ class GlobalConfidence(TensorFramesPointNet):
 class GlobalCoordinates(TensorFramesPointNet):
     """Reads edges that were never turned into a frame: the plain PointNet++."""
 
-    def forward(self, levels, hand, on_layer=None):
+    def forward(self, levels, on_layer=None):
         identity = torch.eye(3)[..., None]
         plain = reframed(levels, lambda count: identity.expand(3, 3, count))
-        return super().forward(plain, hand, on_layer)
+        return super().forward(plain, on_layer)
 
 
 class RandomFrames(TensorFramesPointNet):
@@ -107,19 +112,19 @@ class RandomFrames(TensorFramesPointNet):
         super().__init__(config)
         self.generator = np.random.default_rng(0)
 
-    def forward(self, levels, hand, on_layer=None):
+    def forward(self, levels, on_layer=None):
         def draw(count):
             frames, _ = np.linalg.qr(self.generator.normal(size=(count, 3, 3)))
             return torch.from_numpy(frames.transpose(1, 2, 0).copy())
 
-        return super().forward(reframed(levels, draw), hand, on_layer)
+        return super().forward(reframed(levels, draw), on_layer)
 
 
 class NotANumber(TensorFramesPointNet):
     """Has no answer for its first point."""
 
-    def forward(self, levels, hand, on_layer=None):
-        found = super().forward(levels, hand, on_layer)
+    def forward(self, levels, on_layer=None):
+        found = super().forward(levels, on_layer)
         found.direction.lines[:, 0] = torch.nan
         return found
 

@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from helpers import (
     EXACT_DEG,
     LAYER,
@@ -31,6 +32,7 @@ from tfnormals.graph import (
     farthest_points,
 )
 from tfnormals.metrics import unoriented_angle_deg
+from tfnormals.network import level_tensors
 
 UTM = np.array([453_210.0, 5_201_430.0, 310.0])
 FLOOR = 1e-12
@@ -39,6 +41,11 @@ FLOOR = 1e-12
 
 def sampled_from(shape, count=400, seed=0):
     return shape(count, np.random.default_rng(seed))[0]
+
+
+def edges_of(level):
+    """The edges of a level, (6, k, n)."""
+    return level_tensors([level], torch.float64)[0].receivers.edges.numpy()
 
 
 def coarse(shape, count=400):
@@ -118,8 +125,8 @@ def test_lengths_envelopes_and_weights_do_not_change_when_a_cloud_moves(cloud, k
     _, _, rest, other = moved_graphs(cloud, kind)
 
     for a, b in zip(rest.levels, other.levels, strict=True):
-        np.testing.assert_allclose(a.edges[3:5], b.edges[3:5], atol=LAYER)
-        np.testing.assert_allclose(np.exp(a.edges[5]), np.exp(b.edges[5]), atol=LAYER)
+        np.testing.assert_allclose(edges_of(a)[3:5], edges_of(b)[3:5], atol=LAYER)
+        np.testing.assert_allclose(np.exp(edges_of(a)[5]), np.exp(edges_of(b)[5]), atol=LAYER)
         np.testing.assert_allclose(a.weights, b.weights, atol=LAYER)
 
 
@@ -148,12 +155,12 @@ def test_frames_turn_with_the_cloud(cloud, kind):
 def test_what_frames_see_does_not_change_but_for_the_sign_of_the_third_axis(cloud, kind):
     _, moved, rest, other = moved_graphs(cloud, kind)
     hand = np.linalg.det(moved.matrix)
-    parity = MOMENT_PARITY if hand < 0 else np.ones(len(MOMENT_PARITY))
+    parity = np.array(MOMENT_PARITY) if hand < 0 else np.ones(len(MOMENT_PARITY))
 
     for a, b in zip(rest.levels, other.levels, strict=True):
         np.testing.assert_allclose(b.moments, parity[:, None] * a.moments, atol=LAYER)
-        np.testing.assert_allclose(b.edges[:2], a.edges[:2], atol=LAYER)
-        np.testing.assert_allclose(b.edges[2], hand * a.edges[2], atol=LAYER)
+        np.testing.assert_allclose(edges_of(b)[:2], edges_of(a)[:2], atol=LAYER)
+        np.testing.assert_allclose(edges_of(b)[2], hand * edges_of(a)[2], atol=LAYER)
 
 
 def test_every_moment_says_something_on_a_curved_surface():
@@ -207,17 +214,17 @@ def test_the_envelope_vanishes_at_the_first_neighbour_left_out(cloud):
         left_out = np.sort(apart, 1)[:, NEIGHBORS]
         near = np.take_along_axis(apart, level.neighbors.T, 1).T
         np.testing.assert_allclose(
-            np.exp(level.edges[5]), 1 - np.minimum(near / left_out, 1) ** 6, atol=1e-4
+            np.exp(edges_of(level)[5]), 1 - np.minimum(near / left_out, 1) ** 6, atol=1e-4
         )
 
 
 def test_neighbours_as_far_as_the_first_left_out_are_excluded_outright():
     level = build_graph(lattice(9, 8, 3)).levels[0]
-    rim = level.edges[3] > level.edges[3].max(0) * (1 - 1e-9)
+    rim = edges_of(level)[3] > edges_of(level)[3].max(0) * (1 - 1e-9)
 
     # on a lattice neighbours come in shells, and k = 16 cuts through a shell at many points
-    assert (np.exp(level.edges[5][rim]) < FLOOR).mean() > 0.5
-    assert (np.exp(level.edges[5][0]) == 1).all()
+    assert (np.exp(edges_of(level)[5][rim]) < FLOOR).mean() > 0.5
+    assert (np.exp(edges_of(level)[5][0]) == 1).all()
 
 
 @each_cloud
@@ -228,10 +235,10 @@ def test_edges_are_offsets_in_the_frame_of_the_receiver(cloud):
         offsets = places[level.neighbors] - places
         radius = np.sort(distances(places, places), 1)[:, NEIGHBORS].mean()
         local = np.einsum("nij,knj->ikn", matrices(level), offsets) / radius
-        np.testing.assert_allclose(level.edges[:3], local, atol=1e-4)
-        lengths = np.linalg.norm(level.edges[:3], axis=0)
-        np.testing.assert_allclose(level.edges[3], lengths, atol=LAYER)
-        np.testing.assert_allclose(level.edges[4], lengths**2, atol=LAYER)
+        np.testing.assert_allclose(edges_of(level)[:3], local, atol=1e-4)
+        lengths = np.linalg.norm(edges_of(level)[:3], axis=0)
+        np.testing.assert_allclose(edges_of(level)[3], lengths, atol=LAYER)
+        np.testing.assert_allclose(edges_of(level)[4], lengths**2, atol=LAYER)
 
 
 @pytest.mark.parametrize("count", [17, 18, 68, 69, 600, 1024, 1025, 5000])
@@ -342,8 +349,20 @@ def test_every_point_is_found_at_its_node():
 @each_cloud
 def test_all_numbers_are_finite(cloud):
     for level in graph_of(cloud).levels:
-        for part in (level.frames, level.edges, level.moments, level.weights):
+        for part in (level.frames, edges_of(level), level.moments, level.weights):
             assert np.isfinite(part).all()
+
+
+@each_cloud
+def test_in_float32_every_decision_and_every_number_is_the_same_but_rounded(cloud):
+    exact, rounded = graph_of(cloud), build_graph(cloud(), np.float32)
+
+    for a, b in zip(exact.levels, rounded.levels, strict=True):
+        for one, other in ((a.neighbors, b.neighbors), (a.sampled, b.sampled)):
+            np.testing.assert_array_equal(one, other)
+        for one, other in ((a.frames, b.frames), (a.moments, b.moments), (a.weights, b.weights)):
+            assert other.dtype == np.float32
+            np.testing.assert_array_equal(one.astype(np.float32), other)
 
 
 def test_the_same_cloud_gives_the_same_bits_and_keeps_its_own():
@@ -374,7 +393,8 @@ def test_the_overview_continues_below_the_finest_levels(count, skipped):
 
 def test_the_nearest_points_of_the_overview_are_found_by_distance():
     graph = build_graph(sampled_from(torus, 500))
-    here, there, near = graph.positions, graph.overview.positions, graph.overview.near
+    here, there = (levels[0].positions for levels in (graph.levels, graph.overview.levels))
+    near = graph.overview.near
 
     distance = np.linalg.norm(there[:, :, None] - here[:, None], axis=0)
     found = np.take_along_axis(distance, near, 0)

@@ -20,11 +20,11 @@ class Ball:
         points, normals = sphere(600, np.random.default_rng(0))
         graph = build_graph(points)
         self.outward = torch.tensor(normals[graph.order])
-        self.positions = torch.tensor(graph.positions)
+        self.positions = torch.tensor(graph.levels[0].positions)
         self.neighbors = torch.tensor(graph.levels[0].neighbors)
         self.near = torch.tensor(graph.overview.near)
         self.left = self.outward[graph.levels[0].sampled]
-        self.left_positions = torch.tensor(graph.overview.positions)
+        self.left_positions = torch.tensor(graph.overview.levels[0].positions)
 
     def informed(self, normals, logit, left, left_logit):
         first = Placed(doubtful(normals, logit), self.positions)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .geometry import Array
 from .graph import Graph, build_graph
+from .network import level_tensors
 from .pretrained import models_dir
 from .tensorframes import turned
 from .tensorframes.anydim import (
@@ -84,20 +85,12 @@ def frameless_levels(graph: Graph, dimension: int) -> list[AnyDimLevel]:
         dimension: 2 or 3.
     """
     levels: list[AnyDimLevel] = []
-    for level in graph.levels:
-        edges = torch.from_numpy(level.edges)
-        offsets = turned(edges[:3], torch.from_numpy(level.frames), back=True)[:dimension]
-        heard = AnyDimNeighborhoods(
-            torch.from_numpy(level.neighbors), offsets.float(), edges[5].exp().float()
-        )
-        levels.append(
-            AnyDimLevel(
-                heard,
-                torch.from_numpy(level.sampled),
-                torch.from_numpy(level.parents),
-                torch.from_numpy(level.weights).float(),
-            )
-        )
+    for level in level_tensors(graph.levels, torch.float64):
+        near = level.receivers
+        edges = near.edges
+        offsets = turned(edges[:3], near.frames, back=True)[:dimension]
+        heard = AnyDimNeighborhoods(near.neighbors, offsets.float(), edges[5].exp().float())
+        levels.append(AnyDimLevel(heard, level.sampled, level.parents, level.weights.float()))
     return levels
 
 

@@ -1,4 +1,4 @@
-"""Normals of a cloud: check it, build its graph, run the network both ways, choose the sides."""
+"""Normals of a cloud: check it, build its graph, run the network, choose the sides."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -171,7 +171,7 @@ def _surface(
 ) -> _Found:
     """Normals of a cloud in space; their sides mean nothing unless they are to be outward."""
     weight = next(network.parameters())
-    graph = build_graph(points)
+    graph = build_graph(points, np.float64 if weight.dtype == torch.float64 else np.float32)
     levels = level_tensors(graph.levels, weight.dtype, weight.device)
     with torch.no_grad():
         answer = network.answer(levels, on_progress)
@@ -193,10 +193,10 @@ def _sided(
 
     normals, overview = answer.normals, graph.overview
     levels = level_tensors(overview.levels, normals.dtype, normals.device)
-    second = Placed(network.answer(levels), like(overview.positions))
+    second = Placed(network.answer(levels), like(overview.levels[0].positions))
     heard = levels[0].receivers.neighbors
     second = second._replace(answer=agreed(second, heard, OVERVIEW_ROUNDS))
-    first = Placed(answer, like(graph.positions))
+    first = Placed(answer, like(graph.levels[0].positions))
     near = torch.from_numpy(overview.near).to(normals.device)
     first = first._replace(answer=informed(first, second, near))
     return agreed(first, neighbors, ROUNDS)

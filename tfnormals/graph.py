@@ -7,7 +7,7 @@ reordered copies of a cloud therefore make bit-identical decisions, ties include
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,9 +48,12 @@ class Level(NamedTuple):
     """(3, 3, n) right-handed frames; rows are axes, local = frame @ global."""
     neighbors: Rows
     """(k, n) rows of this level; the first is the point itself."""
-    edges: Array
-    """(6, k, n): offset in the receiver's frame (3), its length and squared length, all in units
-    of the level's mean neighbourhood radius, and the logarithm of the envelope."""
+    positions: Array
+    """(3, n) centred coordinates in units far below the spacing."""
+    reach: Array
+    """(n,) squared distance at which the envelope of a neighbourhood ends."""
+    radius: float
+    """The mean radius of a neighbourhood, the level's unit of length."""
     moments: Array
     """(21, n) neighbourhood moments in the frame, see ``MOMENT_PARITY``."""
     sampled: Rows
@@ -71,8 +74,6 @@ class Overview(NamedTuple):
 
     levels: list[Level]
     """Those of the cloud without its finest ones, as few as leave at most ``OVERVIEW`` points."""
-    positions: Array
-    """(3, m) as ``Graph.positions``, of the finest of them."""
     near: Rows
     """(k, u) for each point of the cloud, the nearest of these m points, by distance."""
 
@@ -81,8 +82,6 @@ class Graph(NamedTuple):
     """The levels of a cloud, finest first, and how its points map to the finest."""
 
     levels: list[Level]
-    positions: Array
-    """(3, u) centred coordinates of the finest level, in units far below the spacing."""
     overview: "Overview"
     order: Rows
     """(u,) rows of the input, one per distinct position, in the order of the finest level."""
@@ -91,12 +90,13 @@ class Graph(NamedTuple):
     pose: Pose
 
 
-def build_graph(points: Array) -> Graph:
+def build_graph(points: Array, dtype: type[np.floating[Any]] = np.float64) -> Graph:
     """The graph of a cloud.
 
     Args:
         points: (n, 3) finite coordinates with at least ``MIN_POINTS`` distinct positions that
             are not all on one line. Exact duplicates share one node.
+        dtype: Of frames, moments and weights. Decisions, and what they rest on, are float64.
 
     Raises:
         CloudError: If there are fewer distinct points or all lie on one line.
@@ -112,15 +112,13 @@ def build_graph(points: Array) -> Graph:
     positions = np.ascontiguousarray(centred[order].T)
     stages = _stages(positions, canonical[order])
     skipped = len(stages) - LEVELS
-    levels = _described(stages[:LEVELS], placed.axes)
+    levels = _described(stages[:LEVELS], placed.axes, dtype)
     finest = stages[skipped]
     near = KDTree(finest.canonical).query(canonical[order], k=NEIGHBORS)[1].T
     overview = Overview(
-        _described(stages[skipped:], placed.axes),
-        finest.positions,
-        near.astype(np.int64, order="C"),
+        _described(stages[skipped:], placed.axes, dtype), near.astype(np.int64, order="C")
     )
-    return Graph(levels, positions, overview, order, inverse, placed)
+    return Graph(levels, overview, order, inverse, placed)
 
 
 def farthest_points(points: Array) -> Rows:
@@ -163,7 +161,7 @@ class _Stage(NamedTuple):
     positions: Array
     canonical: Array
     neighbors: Rows
-    envelope: Array
+    reach: Array
     radius: float
     sampled: Rows
 
@@ -182,40 +180,42 @@ def _stages(positions: Array, canonical: Array) -> list[_Stage]:
     return stages
 
 
-def _described(stages: list[_Stage], axes: Array) -> list[Level]:
+def _described(stages: list[_Stage], axes: Array, dtype: type[np.floating[Any]]) -> list[Level]:
     """The levels with frames and features; the first counts as the cloud, the last as its end."""
     pooled = [_Gaussians(stages[0].positions, np.zeros((6, stages[0].positions.shape[1])))]
     for stage in stages[:-1]:
-        kept = stage.sampled
-        pooled.append(_pooled(pooled[-1], stage.neighbors[:, kept], stage.envelope[:, kept]))
+        pooled.append(_pooled(pooled[-1], stage))
     last = stages[-1]._replace(sampled=np.empty(0, np.int64))
     parents, weights = _parents(last, None)
     wide = [pooled[-1]] * 2
-    levels = [_level(last, wide, parents, weights, axes)]
+    levels = [_level(last, wide, parents, weights, axes, dtype)]
     for index in reversed(range(len(stages) - 1)):
         parents, weights = _parents(stages[index], stages[index + 1])
         wide = [_carried(g, parents, weights) for g in (pooled[index + 1], wide[0])]
-        levels.append(_level(stages[index], wide, parents, weights, axes))
+        levels.append(_level(stages[index], wide, parents, weights, axes, dtype))
     return levels[::-1]
 
 
 def _neighborhoods(positions: Array, canonical: Array) -> tuple[Rows, Array, float]:
-    """Nearest neighbours (k, n), the envelope of each edge (k, n) and the mean radius.
+    """Nearest neighbours (k, n), their squared reach (n,) and the mean radius.
 
     One neighbour more than used is searched; the envelope falls to zero at its distance, so an
     exchange of the last neighbours changes nothing (a hard cut jumps, DESIGN.md trap 4).
     """
     found = KDTree(canonical).query(canonical, k=NEIGHBORS + 1)[1].T.astype(np.int64, order="C")
     found[0] = np.arange(found.shape[1])
-    squared = np.empty(found.shape)
+    reach = np.empty(found.shape[1])
 
     def measure(rows: slice) -> None:
-        squared[:, rows] = _squared(positions[:, found[:, rows]], positions[:, rows])
+        reach[rows] = _squared(positions[:, found[:, rows]], positions[:, rows]).max(0)
 
     _in_chunks(measure, found.shape[1])
-    reach = squared.max(0)
-    envelope = 1 - (squared[:-1] / reach) ** 3
-    return found[:-1], envelope, float(np.sqrt(reach).mean())
+    return found[:-1], reach, float(np.sqrt(reach).mean())
+
+
+def _envelope(squared: Array, reach: Array) -> Array:
+    """From 1 at the point itself to 0 at the reach, of squared distances (k, n)."""
+    return 1 - (squared / reach) ** 3
 
 
 def _farthest_points(canonical: Array) -> Rows:
@@ -264,13 +264,24 @@ def _farthest_order(blocks: NDArray[np.float32], count: int) -> tuple[Rows, NDAr
     return order[:, :done], reach[:, :done]
 
 
-def _pooled(gaussians: _Gaussians, senders: Rows, envelope: Array) -> _Gaussians:
-    """Mean and covariance of the mixtures of the senders (k, m)."""
-    weights = envelope / envelope.sum(0)
-    means = gaussians.means[:, senders]
-    mean = (means * weights).sum(1)
-    spread = (gaussians.spreads[:, senders] * weights).sum(1)
-    return _Gaussians(mean, spread + _covariance(means - mean[:, None], weights))
+def _pooled(gaussians: _Gaussians, stage: _Stage) -> _Gaussians:
+    """Mean and covariance of the mixtures of the neighbours of each sampled point."""
+    means, spreads = np.empty((3, len(stage.sampled))), np.empty((6, len(stage.sampled)))
+
+    def pool(rows: slice) -> None:
+        kept = stage.sampled[rows]
+        senders = stage.neighbors[:, kept]
+        squared = _squared(stage.positions[:, senders], stage.positions[:, kept])
+        weights = _envelope(squared, stage.reach[kept])
+        weights /= weights.sum(0)
+        below = gaussians.means[:, senders]
+        mean = (below * weights).sum(1)
+        spread = (gaussians.spreads[:, senders] * weights).sum(1)
+        means[:, rows] = mean
+        spreads[:, rows] = spread + _covariance(below - mean[:, None], weights)
+
+    _in_chunks(pool, len(stage.sampled))
+    return _Gaussians(means, spreads)
 
 
 def _covariance(offset: Array, weights: Array) -> Array:
@@ -300,20 +311,21 @@ def _carried(gaussians: _Gaussians, parents: Rows, weights: Array) -> _Gaussians
 
 
 def _level(
-    stage: _Stage, wide: list[_Gaussians], parents: Rows, weights: Array, axes: Array
+    stage: _Stage,
+    wide: list[_Gaussians],
+    parents: Rows,
+    weights: Array,
+    axes: Array,
+    dtype: type[np.floating[Any]],
 ) -> Level:
-    k, n = stage.neighbors.shape
-    frames, edges = np.empty((3, 3, n)), np.empty((6, k, n))
-    moments = np.empty((len(MOMENT_PARITY), n))
+    n = stage.positions.shape[1]
+    frames, moments = np.empty((3, 3, n), dtype), np.empty((len(MOMENT_PARITY), n), dtype)
 
     def describe(rows: slice) -> None:
         here = stage.positions[:, rows]
-        offset = (stage.positions[:, stage.neighbors[:, rows]] - here[:, None]) / stage.radius
-        frame, moments[:3, rows] = _frames(offset, stage.envelope[:, rows], axes)
-        edges[:3, :, rows] = _in_frame(frame, offset)
-        edges[4, :, rows] = (offset**2).sum(0)
-        edges[3, :, rows] = np.sqrt(edges[4, :, rows])
-        edges[5, :, rows] = np.log(np.maximum(stage.envelope[:, rows], 1e-13))
+        offset = stage.positions[:, stage.neighbors[:, rows]] - here[:, None]
+        envelope = _envelope((offset**2).sum(0), stage.reach[rows])
+        frame, moments[:3, rows] = _frames(offset / stage.radius, envelope, axes)
         frames[..., rows] = frame
         for first, (means, spreads) in zip((3, 12), wide, strict=True):
             shift = (means[:, rows] - here) / stage.radius
@@ -322,7 +334,17 @@ def _level(
             moments[first + 3 : first + 9, rows] = _spread_in(frame, spreads[:, rows] / trace)
 
     _in_chunks(describe, n)
-    return Level(frames, stage.neighbors, edges, moments, stage.sampled, parents, weights)
+    return Level(
+        frames,
+        stage.neighbors,
+        stage.positions,
+        stage.reach,
+        stage.radius,
+        moments,
+        stage.sampled,
+        parents,
+        weights.astype(dtype),
+    )
 
 
 def _frames(offset: Array, envelope: Array, axes: Array) -> tuple[Array, Array]:

@@ -15,9 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .graph import LEVELS, MOMENT_PARITY, Level
-from .tensorframes import EdgeLayer, Features, Neighborhoods, turned
+from .tensorframes import EdgeLayer, Features, LazyNeighborhoods, Receivers, turned
 from .tensorframes.handedness import both_hands, hands_averaged, parity_of
-from .tensorframes.layers import VectorLinear
+from .tensorframes.layers import VectorLinear, chunked
 from .voting import Directions, Voting
 
 
@@ -51,7 +51,7 @@ class NetworkConfig:
 class LevelTensors(NamedTuple):
     """A ``graph.Level`` as tensors; several clouds may stand one after the other."""
 
-    receivers: Neighborhoods
+    receivers: Receivers
     sampled: Int[Tensor, " m"]
     parents: Int[Tensor, "p n"]
     weights: Float[Tensor, "p n"]
@@ -91,8 +91,13 @@ def level_tensors(
 
     return [
         LevelTensors(
-            Neighborhoods(
-                real(level.frames), rows(level.neighbors), real(level.edges), real(level.moments.T)
+            LazyNeighborhoods(
+                real(level.frames),
+                rows(level.neighbors),
+                rows(level.positions),
+                rows(level.reach),
+                level.radius,
+                real(level.moments.T),
             ),
             rows(level.sampled),
             rows(level.parents),
@@ -199,7 +204,13 @@ class TensorFramesPointNet(nn.Module):
         normals = torch.where(logit < 0, -lines, lines)
         return Answer(normals.T, logit.abs(), doubt.sigmoid())
 
-    def _stem(self, receivers: Neighborhoods) -> Features:
+    def _stem(self, receivers: Receivers) -> Features:
+        def start(rows: slice) -> Features:
+            return self._started(receivers.among(rows))
+
+        return Features(*chunked(start, len(receivers.moments), (0, 2)))
+
+    def _started(self, receivers: Receivers) -> Features:
         both = self.stem(both_hands(receivers.moments, self.moment_parity))
         start = hands_averaged(both.to(receivers.frames.dtype), self.own_parity)
         scalars, vectors = start.tensor_split([self.config.scalars[0]], 1)
@@ -210,18 +221,36 @@ class TensorFramesPointNet(nn.Module):
         self, features: Features, skipped: Features, level: LevelTensors, index: int
     ) -> Features:
         """Features of the coarser level, interpolated and added to those of the finer one."""
-        scalars = self.lower_scalars[index](features.scalars)
-        vectors = self.lower_vectors[index](features.vectors)
-        shape, rows = level.parents.shape, level.parents.reshape(-1)
-        near = scalars.index_select(0, rows).view(*shape, -1) * level.weights[:, :, None]
-        arrows = vectors.flatten(0, 1).index_select(1, rows).view(-1, *shape) * level.weights
-        return Features(
-            skipped.scalars + near.sum(0),
-            skipped.vectors + arrows.sum(1).view_as(skipped.vectors),
+        above = Features(
+            self.lower_scalars[index](features.scalars),
+            self.lower_vectors[index](features.vectors),
         )
 
-    def _read(self, features: Features, receivers: Neighborhoods) -> Prediction:
-        """Lines have no sign, so that of the left-handed frames is aligned before the mean."""
+        def interpolated(rows: slice) -> Features:
+            parents, weights = level.parents[:, rows], level.weights[:, rows]
+            flat, before = parents.reshape(-1), skipped.vectors[..., rows]
+            near = above.scalars.index_select(0, flat).view(*parents.shape, -1)
+            arrows = above.vectors.flatten(0, 1).index_select(1, flat).view(-1, *parents.shape)
+            return Features(
+                skipped.scalars[rows] + (near * weights[:, :, None]).sum(0),
+                before + (arrows * weights).sum(1).view_as(before),
+            )
+
+        return Features(*chunked(interpolated, level.parents.shape[1], (0, 2)))
+
+    def _read(self, features: Features, receivers: Receivers) -> Prediction:
+        def read(rows: slice) -> tuple[Tensor, ...]:
+            some = Features(features.scalars[rows], features.vectors[..., rows])
+            return self._said(some, receivers.among(rows))
+
+        lines, doubt, side = chunked(read, len(features.scalars), (1, 0, 1))
+        return Prediction(Directions(lines, doubt), side, features.scalars.to(lines))
+
+    def _said(self, features: Features, receivers: Receivers) -> tuple[Tensor, Tensor, Tensor]:
+        """Lines, doubts and sides.
+
+        Lines have no sign, so that of the left-handed frames is aligned before the mean.
+        """
         local = turned(features.vectors, receivers.frames).flatten(0, 1).T
         seen = torch.cat([features.scalars, local, receivers.moments], 1)
         both = self.head(both_hands(seen, self.seen_parity)).to(local.dtype)
@@ -232,8 +261,7 @@ class TensorFramesPointNet(nn.Module):
         aligned = torch.where((first * second).sum(0) < 0, -second, second)
         line = nn.functional.normalize(first + aligned, dim=0)
         said = turned(torch.stack([line, sides.mean(1)], 1), receivers.frames, back=True)
-        doubt = both[:, :, 6].mean(0)
-        return Prediction(Directions(said[:, 0], doubt), said[:, 1], features.scalars.to(said))
+        return said[:, 0], both[:, :, 6].mean(0), said[:, 1]
 
 
 def _in_turn(layers: nn.Module) -> list[EdgeLayer]:

@@ -60,10 +60,10 @@ def agreed(cloud: Placed, neighbors: Int[Tensor, "k n"], rounds: int) -> Answer:
         neighbors: Rows of the neighbours, by distance; the first is the point itself.
         rounds: Number of times that the neighbours are heard.
     """
-    heard = influence(cloud, cloud, neighbors)
-    logit = cloud.answer.logit
+    heard = influence(cloud, cloud, neighbors).split(CHUNK, 1)
+    rows, logit = neighbors.split(CHUNK, 1), cloud.answer.logit
     for _ in range(rounds):
-        logit = (heard * logit[neighbors]).sum(0)
+        logit = torch.cat([(h * logit[r]).sum(0) for h, r in zip(heard, rows, strict=True)])
     return _turned(cloud.answer, logit)
 
 

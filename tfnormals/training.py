@@ -23,6 +23,7 @@ from .metrics import mean_metrics, normal_metrics
 from .network import LevelTensors, NetworkConfig, TensorFramesPointNet
 from .pretrained import RUN_MODEL, load_model, save_model, save_tensors
 from .tensorframes import Neighborhoods
+from .tensorframes.layers import measured
 from .voting import Directions
 
 STATE = "state.safetensors"
@@ -318,7 +319,7 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on a device."""
     levels = [
         LevelTensors(
-            Neighborhoods(*(t.to(device) for t in level.receivers)),
+            Neighborhoods(*(t.to(device) for t in measured(level.receivers))),
             *(t.to(device) for t in level[1:]),
         )
         for level in batch.levels

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .tensorframes import Neighborhoods, turned
-from .tensorframes.layers import CHUNK
+from .tensorframes import Receivers, turned
+from .tensorframes.layers import chunked
 
 _EDGE_INVARIANTS = 6
 _FIRST_OWN_LOGIT = 2.0
@@ -59,32 +59,27 @@ class Voting(nn.Module):
         self,
         before: Directions,
         context: Float[Tensor, "n c"],
-        receivers: Neighborhoods,
+        receivers: Receivers,
     ) -> Directions:
         """Directions after the votes."""
         known = torch.cat([context, before.doubt[:, None]], 1)
         sent = self.sender(known)
-        count = len(known)
-        size = count if torch.is_grad_enabled() else CHUNK
-        parts = []
-        for start in range(0, count, size):
-            rows = slice(start, start + size)
-            parts.append(self._receive(before.lines, sent, known[rows], receivers.among(rows)))
-        return Directions(
-            torch.cat([p.lines for p in parts], 1), torch.cat([p.doubt for p in parts])
-        )
+
+        def receive(rows: slice) -> Directions:
+            return self._receive(before.lines, sent, known[rows], receivers.among(rows))
+
+        return Directions(*chunked(receive, len(known), (1, 0)))
 
     def _receive(
         self,
         lines: Float[Tensor, "3 n"],
         sent: Float[Tensor, "n h"],
         known: Float[Tensor, "m c"],
-        receivers: Neighborhoods,
+        receivers: Receivers,
     ) -> Directions:
-        frames, neighbors, edges, _ = receivers
-        k, m = neighbors.shape
-        rows = neighbors.reshape(-1)
-        frames = frames.contiguous()
+        edges, (k, m) = receivers.edges, receivers.neighbors.shape
+        rows = receivers.neighbors.reshape(-1)
+        frames = receivers.frames.contiguous()
         local = turned(lines.index_select(1, rows).view(3, k, m), frames)
         offset, length = edges[:3], edges[3].clamp(min=1e-6)
         cosine = _dot(local, local[:, :1])

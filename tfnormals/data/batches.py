@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from ..graph import MIN_POINTS, OVERVIEW, RATIO, build_graph, farthest_points
 from ..network import LevelTensors, level_tensors
 from ..tensorframes import Neighborhoods
+from ..tensorframes.layers import measured
 from .procedural import procedural_surface
 from .rendering import Floats
 from .sampling import Sample, labelled_sample, training_sample
@@ -157,7 +158,11 @@ def _graphed(sample: Sample) -> Batch:
     graph = build_graph(sample.points)
     normals = torch.from_numpy(sample.normals[graph.order]).float()
     weight = torch.full((len(normals),), sample.side_weight)
-    return Batch(level_tensors(graph.levels), normals, weight, (len(normals),))
+    levels = [
+        level._replace(receivers=measured(level.receivers))
+        for level in level_tensors(graph.levels)
+    ]
+    return Batch(levels, normals, weight, (len(normals),))
 
 
 def validation_clouds(sources: Sequence[Source], count: int, size: int) -> list[Batch]:

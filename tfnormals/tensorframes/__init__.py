@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .frames import turned
-from .layers import EdgeLayer, Features, Neighborhoods
+from .layers import EdgeLayer, Features, LazyNeighborhoods, Neighborhoods, Receivers
 
 if TYPE_CHECKING:
     from .anydim import (
@@ -85,12 +85,14 @@ __all__ = [
     "Features",
     "HandedLinear",
     "Layer",
+    "LazyNeighborhoods",
     "LearnedFrames",
     "Lines",
     "LocalFrames",
     "Neighborhoods",
     "OrderTwoParts",
     "Output",
+    "Receivers",
     "RefinedFrames",
     "Rep",
     "Reps",

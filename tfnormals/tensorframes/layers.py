@@ -7,8 +7,8 @@ looks with right-handed and with left-handed frames and averages, so that no han
 decided anywhere (DESIGN.md section 2, trap 1).
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +25,9 @@ POOL_CHUNK = 512
 """Receivers pooled at a time."""
 
 EDGE_FEATURES = 6
+
+FAINTEST = 1e-13
+"""The least envelope of which a logarithm is taken."""
 
 
 class Features(NamedTuple):
@@ -53,6 +56,71 @@ class Neighborhoods(NamedTuple):
             self.edges[..., rows],
             self.moments[rows],
         )
+
+
+class LazyNeighborhoods(NamedTuple):
+    """Neighbourhoods whose edges, most of their memory, are measured only when asked for."""
+
+    frames: Float[Tensor, "3 3 m"]
+    neighbors: Int[Tensor, "k m"]
+    """As ``Neighborhoods.neighbors``."""
+    positions: Float[Tensor, "3 n"]
+    """Of the senders, float64."""
+    reach: Float[Tensor, " m"]
+    """Squared distance at which the envelope of a receiver ends, float64."""
+    radius: float
+    """The unit of length."""
+    moments: Float[Tensor, "m c"]
+
+    @property
+    def edges(self) -> Float[Tensor, "6 k m"]:
+        """As ``Neighborhoods.edges``, in the type of the frames."""
+        near = self.positions[:, self.neighbors]
+        offset = near.sub_(near[:, :1].clone())
+        squared = (offset**2).sum(0)
+        envelope = (1 - (squared / self.reach) ** 3).to(self.frames.dtype)
+        local = turned(offset.div_(self.radius), self.frames)
+        length = squared.div_(self.radius**2).to(local)
+        rest = [length.sqrt(), length, envelope.clamp_(min=FAINTEST).log_()]
+        return torch.cat([local, torch.stack(rest)])
+
+    def among(self, rows: "slice | Tensor") -> "LazyNeighborhoods":
+        """Some of the receivers."""
+        return LazyNeighborhoods(
+            self.frames[..., rows],
+            self.neighbors[..., rows],
+            self.positions,
+            self.reach[rows],
+            self.radius,
+            self.moments[rows],
+        )
+
+
+Receivers: TypeAlias = Neighborhoods | LazyNeighborhoods
+
+
+def measured(receivers: Receivers) -> Neighborhoods:
+    """The receivers with all edges, as training wants them."""
+    return Neighborhoods(receivers.frames, receivers.neighbors, receivers.edges, receivers.moments)
+
+
+def chunked(
+    some: Callable[[slice], Sequence[Tensor]], count: int, axes: Sequence[int]
+) -> Sequence[Tensor]:
+    """What a function says of all receivers, ``CHUNK`` at a time where no gradient is kept.
+
+    Args:
+        some: From a range of receivers to one or more tensors about them.
+        count: Number of receivers.
+        axes: The axis of the receivers in each of the tensors.
+    """
+    size = count if torch.is_grad_enabled() else CHUNK
+    parts = [some(slice(start, start + size)) for start in range(0, count, size)]
+    if len(parts) == 1:
+        return parts[0]
+    return [
+        torch.cat(same, axis) for same, axis in zip(zip(*parts, strict=True), axes, strict=True)
+    ]
 
 
 class EdgeLayer(nn.Module):
@@ -100,27 +168,23 @@ class EdgeLayer(nn.Module):
         self.register_buffer("seen_parity", seen, persistent=False)
         self.register_buffer("said_parity", parity_of(scalars_out, vectors_out), persistent=False)
 
-    def forward(self, features: Features, receivers: Neighborhoods) -> Features:
+    def forward(self, features: Features, receivers: Receivers) -> Features:
         """Features of the receivers, given those of the senders."""
         sent = self.sender(features.scalars)
-        count = receivers.neighbors.shape[1]
-        if torch.is_grad_enabled() or count <= CHUNK:
-            return self._receive(sent, features, receivers)
-        parts = [
-            self._receive(sent, features, receivers.among(slice(start, start + CHUNK)))
-            for start in range(0, count, CHUNK)
-        ]
         return Features(
-            torch.cat([part.scalars for part in parts]),
-            torch.cat([part.vectors for part in parts], 2),
+            *chunked(
+                lambda rows: self._receive(sent, features, receivers.among(rows)),
+                receivers.neighbors.shape[1],
+                (0, 2),
+            )
         )
 
     def _receive(
-        self, sent: Float[Tensor, "n h"], features: Features, receivers: Neighborhoods
+        self, sent: Float[Tensor, "n h"], features: Features, receivers: Receivers
     ) -> Features:
-        frames, neighbors, edges, moments = receivers
+        neighbors, edges, moments = receivers.neighbors, receivers.edges, receivers.moments
         (k, m), v = neighbors.shape, features.vectors.shape[1]
-        frames = frames.contiguous()
+        frames = receivers.frames.contiguous()
         rows = neighbors.reshape(-1)
         arriving = features.vectors.flatten(0, 1).index_select(1, rows).view(3, v, k, m)
         local = turned(arriving, frames)
