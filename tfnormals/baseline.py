@@ -72,6 +72,11 @@ class SeparateTool:
         normals[finite] = reply
         return normals
 
+    @property
+    def pid(self) -> int | None:
+        """The process that the tool is in."""
+        return self._process.pid
+
     def __enter__(self) -> "SeparateTool":
         return self
 

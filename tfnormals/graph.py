@@ -18,6 +18,8 @@ from .errors import CloudError
 from .geometry import Array, Pose, morton_order, pose
 
 Rows = NDArray[np.int64]
+Nearest = NDArray[np.int32]
+"""Rows of so many neighbours that their size counts."""
 
 NEIGHBORS = 16
 """Neighbours of a point, itself included."""
@@ -37,6 +39,8 @@ _TIE_BREAK = 1e-4
 _ROUNDING = 2.0**-16
 """Rounding step of the canonical coordinates, relative to the typical spacing."""
 _CHUNK = 4096
+_SEARCH = 65_536
+"""Points whose neighbours are searched at a time."""
 _BLOCK = 1024
 """Points of a block of farthest point sampling."""
 
@@ -46,7 +50,7 @@ class Level(NamedTuple):
 
     frames: Array
     """(3, 3, n) right-handed frames; rows are axes, local = frame @ global."""
-    neighbors: Rows
+    neighbors: Nearest
     """(k, n) rows of this level; the first is the point itself."""
     positions: Array
     """(3, n) centred coordinates in units far below the spacing."""
@@ -58,7 +62,7 @@ class Level(NamedTuple):
     """(21, n) neighbourhood moments in the frame, see ``MOMENT_PARITY``."""
     sampled: Rows
     """(m,) rows of this level that form the next one; empty at the coarsest."""
-    parents: Rows
+    parents: Nearest
     """(3, n) rows of the next level; (0, n) at the coarsest."""
     weights: Array
     """(3, n) interpolation weights of the parents, summing to one."""
@@ -74,7 +78,7 @@ class Overview(NamedTuple):
 
     levels: list[Level]
     """Those of the cloud without its finest ones, as few as leave at most ``OVERVIEW`` points."""
-    near: Rows
+    near: Nearest
     """(k, u) for each point of the cloud, the nearest of these m points, by distance."""
 
 
@@ -114,10 +118,8 @@ def build_graph(points: Array, dtype: type[np.floating[Any]] = np.float64) -> Gr
     skipped = len(stages) - LEVELS
     levels = _described(stages[:LEVELS], placed.axes, dtype)
     finest = stages[skipped]
-    near = KDTree(finest.canonical).query(canonical[order], k=NEIGHBORS)[1].T
-    overview = Overview(
-        _described(stages[skipped:], placed.axes, dtype), near.astype(np.int64, order="C")
-    )
+    near = _nearest(finest.canonical, canonical[order], NEIGHBORS)
+    overview = Overview(_described(stages[skipped:], placed.axes, dtype), near)
     return Graph(levels, overview, order, inverse, placed)
 
 
@@ -160,7 +162,7 @@ class _Stage(NamedTuple):
 
     positions: Array
     canonical: Array
-    neighbors: Rows
+    neighbors: Nearest
     reach: Array
     radius: float
     sampled: Rows
@@ -182,7 +184,8 @@ def _stages(positions: Array, canonical: Array) -> list[_Stage]:
 
 def _described(stages: list[_Stage], axes: Array, dtype: type[np.floating[Any]]) -> list[Level]:
     """The levels with frames and features; the first counts as the cloud, the last as its end."""
-    pooled = [_Gaussians(stages[0].positions, np.zeros((6, stages[0].positions.shape[1])))]
+    points = stages[0].positions
+    pooled = [_Gaussians(points, np.broadcast_to(0.0, (6, points.shape[1])))]
     for stage in stages[:-1]:
         pooled.append(_pooled(pooled[-1], stage))
     last = stages[-1]._replace(sampled=np.empty(0, np.int64))
@@ -196,13 +199,22 @@ def _described(stages: list[_Stage], axes: Array, dtype: type[np.floating[Any]])
     return levels[::-1]
 
 
-def _neighborhoods(positions: Array, canonical: Array) -> tuple[Rows, Array, float]:
+def _nearest(points: Array, queries: Array, k: int) -> Nearest:
+    """Rows (k, m) of the points (n, 3) that are nearest to each query (m, 3), by distance."""
+    tree, found = KDTree(points), np.empty((k, len(queries)), np.int32)
+    for start in range(0, len(queries), _SEARCH):
+        rows = slice(start, start + _SEARCH)
+        found[:, rows] = tree.query(queries[rows], k=k)[1].T
+    return found
+
+
+def _neighborhoods(positions: Array, canonical: Array) -> tuple[Nearest, Array, float]:
     """Nearest neighbours (k, n), their squared reach (n,) and the mean radius.
 
     One neighbour more than used is searched; the envelope falls to zero at its distance, so an
     exchange of the last neighbours changes nothing (a hard cut jumps, DESIGN.md trap 4).
     """
-    found = KDTree(canonical).query(canonical, k=NEIGHBORS + 1)[1].T.astype(np.int64, order="C")
+    found = _nearest(canonical, canonical, NEIGHBORS + 1)
     found[0] = np.arange(found.shape[1])
     reach = np.empty(found.shape[1])
 
@@ -293,27 +305,39 @@ def _covariance(offset: Array, weights: Array) -> Array:
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
-def _parents(stage: _Stage, above: _Stage | None) -> tuple[Rows, Array]:
+def _parents(stage: _Stage, above: _Stage | None) -> tuple[Nearest, Array]:
     """The nearest points of the coarser level and their weights; none at the coarsest."""
     n = stage.positions.shape[1]
     if above is None:
-        return np.empty((0, n), np.int64), np.empty((0, n))
-    found = KDTree(above.canonical).query(stage.canonical, k=PARENTS + 1)[1].T
-    found = found.astype(np.int64, order="C")
-    squared = _squared(above.positions[:, found], stage.positions)
-    weights = (1 - squared[:-1] / squared.max(0) + 1e-6) ** 2
-    return found[:-1], weights / weights.sum(0)
+        return np.empty((0, n), np.int32), np.empty((0, n))
+    found = _nearest(above.canonical, stage.canonical, PARENTS + 1)
+    weights = np.empty((PARENTS, n))
+
+    def weigh(rows: slice) -> None:
+        squared = _squared(above.positions[:, found[:, rows]], stage.positions[:, rows])
+        weight = (1 - squared[:-1] / squared.max(0) + 1e-6) ** 2
+        weights[:, rows] = weight / weight.sum(0)
+
+    _in_chunks(weigh, n)
+    return found[:-1], weights
 
 
-def _carried(gaussians: _Gaussians, parents: Rows, weights: Array) -> _Gaussians:
+def _carried(gaussians: _Gaussians, parents: Nearest, weights: Array) -> _Gaussians:
     """The Gaussians of the parents, averaged at each child."""
-    return _Gaussians(*((part[:, parents] * weights).sum(1) for part in gaussians))
+    carried = _Gaussians(*(np.empty((len(part), parents.shape[1])) for part in gaussians))
+
+    def carry(rows: slice) -> None:
+        for part, here in zip(gaussians, carried, strict=True):
+            here[:, rows] = (part[:, parents[:, rows]] * weights[:, rows]).sum(1)
+
+    _in_chunks(carry, parents.shape[1])
+    return carried
 
 
 def _level(
     stage: _Stage,
     wide: list[_Gaussians],
-    parents: Rows,
+    parents: Nearest,
     weights: Array,
     axes: Array,
     dtype: type[np.floating[Any]],
