@@ -120,7 +120,7 @@ def test_chunks_give_the_same_votes(monkeypatch):
     lines, doubt, context = (torch.from_numpy(part) for part in random_input(len(graph.order)))
     whole = voting()(Directions(lines, doubt), context, receivers)
 
-    monkeypatch.setattr("tfnormals.voting.CHUNK", 37)
+    monkeypatch.setattr("tfnormals.tensorframes.layers.CHUNK", 37)
     with torch.no_grad():
         parts = voting()(Directions(lines, doubt), context, receivers)
 
