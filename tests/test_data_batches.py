@@ -19,6 +19,7 @@ from tfnormals.data.sources import LabelledCloud
 from tfnormals.data.surfaces import closed_surface
 from tfnormals.graph import LEVELS, build_graph
 from tfnormals.network import level_tensors
+from tfnormals.tensorframes.layers import measured
 
 
 def surface(mesh):
@@ -43,7 +44,7 @@ def cloud(shape, count, weight=1.0):
 
 def tensors(batch):
     """All tensors of a batch."""
-    levels = [t for level in batch.levels for t in (*level.receivers, *level[1:])]
+    levels = [t for level in batch.levels for t in (*measured(level.receivers), *level[1:])]
     return [*levels, batch.normals, batch.side_weight]
 
 
@@ -183,7 +184,7 @@ def test_every_row_number_is_within_its_level(batches):
 def test_batches_are_finite_float32_and_their_normals_unit(batches):
     for batch in batches:
         for tensor in tensors(batch):
-            assert tensor.dtype in (torch.float32, torch.int64)
+            assert tensor.dtype in (torch.float32, torch.int32, torch.int64)
             assert torch.isfinite(tensor).all()
         lengths = batch.normals.norm(dim=1)
         torch.testing.assert_close(lengths, torch.ones_like(lengths), rtol=0, atol=1e-5)
