@@ -156,7 +156,7 @@ def loss_of(network, clouds):
     with torch.no_grad():
         losses = []
         for one in clouds:
-            found = network(one.levels, 1.0)
+            found = network(one.levels)
             rounds = network.voted(found, one.levels)
             truth = one.normals, one.side_weight, one.lengths
             losses.append(normal_losses(rounds, found.side, *truth)["loss"])
