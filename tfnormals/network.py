@@ -123,7 +123,7 @@ class TensorFramesPointNet(nn.Module):
         self.config = config = config or NetworkConfig()
         sizes = list(zip(config.scalars, config.vectors, strict=True))
         moments, pairs = len(MOMENT_PARITY), list(pairwise(sizes))
-        parity = torch.tensor(MOMENT_PARITY)
+        parity = torch.tensor(MOMENT_PARITY, device="cpu")
 
         def stacked(counts: tuple[int, ...]) -> nn.ModuleList:
             """For each level, edge layers one after the other."""

@@ -46,7 +46,7 @@ def parity_of(scalars: int, vectors: int) -> Float[Tensor, " c"]:
 
     Channels of the vectors are all first components, then all second, then all third ones.
     """
-    signs = torch.ones(scalars + 3 * vectors)
+    signs = torch.ones(scalars + 3 * vectors, device="cpu")  # even where weights are made on meta
     signs[scalars + 2 * vectors :] = -1
     return signs
 

@@ -164,7 +164,7 @@ class EdgeLayer(nn.Module):
         same = inputs == outputs
         self.skip_scalars = nn.Identity() if same else nn.Linear(scalars, scalars_out, bias=False)
         self.skip_vectors = nn.Identity() if same else VectorLinear(vectors, vectors_out)
-        seen = torch.cat([parity_of(scalars, vectors), torch.tensor(moments)])
+        seen = torch.cat([parity_of(scalars, vectors), torch.tensor(moments, device="cpu")])
         self.register_buffer("seen_parity", seen, persistent=False)
         self.register_buffer("said_parity", parity_of(scalars_out, vectors_out), persistent=False)
 
