@@ -11,9 +11,9 @@ from .geometry import Array
 from .network import Answer
 from .tensorframes.layers import CHUNK
 
-OVERVIEW_WEIGHT = 3.0
+OVERVIEW_WEIGHT = 2.0
 """Weight of the overview's logits beside a point's own; chosen on held-out meshes."""
-HEIGHT = 0.05
+HEIGHT = 0.03
 """Height over a tangent plane at which points are of two sheets, in distances to the farthest
 point that is heard; chosen on held-out meshes."""
 ROUNDS = 16
