@@ -75,7 +75,8 @@ class LazyNeighborhoods(NamedTuple):
     @property
     def edges(self) -> Float[Tensor, "6 k m"]:
         """As ``Neighborhoods.edges``, in the type of the frames."""
-        near = self.positions[:, self.neighbors]
+        near = self.positions.index_select(1, self.neighbors.reshape(-1))
+        near = near.view(3, *self.neighbors.shape)
         offset = near.sub_(near[:, :1].clone())
         squared = (offset**2).sum(0)
         envelope = (1 - (squared / self.reach) ** 3).to(self.frames.dtype)
