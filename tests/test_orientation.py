@@ -5,7 +5,7 @@ from helpers import sphere
 
 from tfnormals.graph import NEIGHBORS, build_graph
 from tfnormals.network import Answer
-from tfnormals.orientation import Placed, agreed, influence, informed
+from tfnormals.orientation import OVERVIEW_WEIGHT, ROUNDS, Placed, agreed, influence, informed
 
 
 def doubtful(normals, logit):
@@ -41,14 +41,14 @@ def test_a_sure_overview_turns_the_sides_of_a_doubtful_cloud(ball):
     heard = ball.informed(-ball.outward, 1.0, ball.left, 5.0)
 
     torch.testing.assert_close(heard.normals, ball.outward)
-    assert (heard.logit > 12).all()
+    assert (heard.logit > 0.9 * (5 * OVERVIEW_WEIGHT - 1)).all()
 
 
 def test_a_doubtful_overview_leaves_the_sides_of_a_sure_cloud(ball):
     heard = ball.informed(ball.outward, 5.0, -ball.left, 1.0)
 
     torch.testing.assert_close(heard.normals, ball.outward)
-    assert (heard.logit < 2.5).all()
+    assert (heard.logit < 1.1 * (5 - OVERVIEW_WEIGHT)).all()
 
 
 def test_both_looks_may_be_given_with_any_signs(ball):
@@ -66,11 +66,12 @@ def test_neighbours_turn_a_few_that_are_unsure(ball):
     wrong = torch.arange(len(ball.outward)) % 10 == 0
     normals = torch.where(wrong[:, None], -ball.outward, ball.outward)
 
-    result = agreed(
-        Placed(doubtful(normals, torch.where(wrong, 0.5, 3.0)), ball.positions), ball.neighbors, 4
-    )
+    before = Placed(doubtful(normals, torch.where(wrong, 0.5, 3.0)), ball.positions)
 
-    torch.testing.assert_close(result.normals, ball.outward)
+    result = agreed(before, ball.neighbors, ROUNDS)
+
+    right = (result.normals * ball.outward).sum(1) > 0
+    assert right.double().mean() > 0.99  # one has all its neighbours too high over its plane
     assert (result.logit > 0).all()
 
 

@@ -15,9 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .graph import LEVELS, MOMENT_PARITY, Level
-from .tensorframes import EdgeLayer, Features, LazyNeighborhoods, Receivers, turned
+from .tensorframes import EdgeLayer, Features, LazyNeighborhoods, turned
 from .tensorframes.handedness import both_hands, hands_averaged, parity_of
-from .tensorframes.layers import VectorLinear, chunked
+from .tensorframes.layers import Receivers, VectorLinear, chunked
 from .voting import Directions, Voting
 
 

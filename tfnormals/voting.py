@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .tensorframes import Receivers, turned
-from .tensorframes.layers import chunked
+from .tensorframes import turned
+from .tensorframes.layers import Receivers, chunked
 
 _EDGE_INVARIANTS = 6
 _FIRST_OWN_LOGIT = 2.0

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .frames import turned
-from .layers import EdgeLayer, Features, LazyNeighborhoods, Neighborhoods, Receivers
+from .layers import EdgeLayer, Features, LazyNeighborhoods, Neighborhoods
 
 if TYPE_CHECKING:
     from .anydim import (
@@ -92,7 +92,6 @@ __all__ = [
     "Neighborhoods",
     "OrderTwoParts",
     "Output",
-    "Receivers",
     "RefinedFrames",
     "Rep",
     "Reps",

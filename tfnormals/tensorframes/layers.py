@@ -98,6 +98,7 @@ class LazyNeighborhoods(NamedTuple):
 
 
 Receivers: TypeAlias = Neighborhoods | LazyNeighborhoods
+"""Receivers with their edges, or with what it takes to measure them."""
 
 
 def measured(receivers: Receivers) -> Neighborhoods:
