@@ -21,10 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from tfnormals.cli.memory import keep_freed_memory
 from tfnormals.estimation import estimate
 from tfnormals.graph import NEIGHBORS, build_graph
-from tfnormals.network import LevelTensors, TensorFramesPointNet, level_tensors
+from tfnormals.network import LevelTensors, TensorFramesPointNet, level_tensors, measured_levels
 from tfnormals.pretrained import DEFAULT_MODEL, load_model
 from tfnormals.tensorframes import EdgeLayer
-from tfnormals.tensorframes.layers import measured
 
 
 def main() -> None:
@@ -37,10 +36,7 @@ def main() -> None:
     keep_freed_memory()  # as the command does
     points, network = bumpy_torus(args.points), load_model(args.model)
     graph = build_graph(points, np.float32)
-    levels = [
-        level._replace(receivers=measured(level.receivers))
-        for level in level_tensors(graph.levels)
-    ]
+    levels = measured_levels(level_tensors(graph.levels))
     with torch.no_grad():
         stages: dict[str, Callable[[], object]] = {
             "neighbour search": lambda: KDTree(points).query(points, k=NEIGHBORS + 1),

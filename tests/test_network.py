@@ -21,9 +21,8 @@ from helpers import (
 
 from tfnormals.graph import build_graph
 from tfnormals.metrics import angle_deg
-from tfnormals.network import TensorFramesPointNet, level_tensors
+from tfnormals.network import TensorFramesPointNet, level_tensors, measured_levels
 from tfnormals.tensorframes import layers
-from tfnormals.tensorframes.layers import measured
 
 SHAPES = {"cube": cube, "sphere": sphere, "torus": torus}
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -213,10 +212,7 @@ def exchange(seed):
 
 def without_envelope(network, points):
     graph = build_graph(points)
-    levels = [
-        level._replace(receivers=measured(level.receivers))
-        for level in level_tensors(graph.levels, torch.float64)
-    ]
+    levels = measured_levels(level_tensors(graph.levels, torch.float64))
     for level in levels:
         level.receivers.edges[5] = 0
     return columns(network(levels))[graph.inverse]

@@ -14,11 +14,10 @@ from .contours import contour
 from .errors import CloudError
 from .geometry import Array, power_of_two
 from .graph import MIN_POINTS, Graph, build_graph
-from .network import Answer, LevelTensors, TensorFramesPointNet, level_tensors
+from .network import Answer, TensorFramesPointNet, level_tensors, measured_levels
 from .objects import coordinates
 from .orientation import OVERVIEW_ROUNDS, ROUNDS, Placed, agreed, facing, informed
 from .pretrained import DEFAULT_MODEL, load_model
-from .tensorframes.layers import measured
 
 Orient = Literal["outward", "viewpoint", "toward", "none"]
 OnProgress = Callable[[int, int], None]
@@ -178,7 +177,7 @@ def _surface(
     graph = build_graph(points, np.float64 if weight.dtype == torch.float64 else np.float32)
     levels = level_tensors(graph.levels, weight.dtype, weight.device)
     if len(graph.order) <= MEASURED_ONCE:
-        levels = _kept(levels)
+        levels = measured_levels(levels)
     with torch.no_grad():
         answer = network.answer(levels, on_progress)
         if orient == "outward":
@@ -187,11 +186,6 @@ def _surface(
     planar = graph.pose.dimensions < 3
     sure = np.zeros(len(unit)) if planar else np.tanh(LOGIT_SCALE * logit / 2)
     return _Found(unit, sure, 1 - error**SINE_POWER, graph.pose.symmetric, planar)
-
-
-def _kept(levels: list[LevelTensors]) -> list[LevelTensors]:
-    """The levels with their edges, measured once."""
-    return [level._replace(receivers=measured(level.receivers)) for level in levels]
 
 
 def _sided(
@@ -203,7 +197,7 @@ def _sided(
         return torch.from_numpy(array).to(answer.normals)
 
     normals, overview = answer.normals, graph.overview
-    levels = _kept(level_tensors(overview.levels, normals.dtype, normals.device))
+    levels = measured_levels(level_tensors(overview.levels, normals.dtype, normals.device))
     second = Placed(network.answer(levels), like(overview.levels[0].positions))
     heard = levels[0].receivers.neighbors
     second = second._replace(answer=agreed(second, heard, OVERVIEW_ROUNDS))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .graph import LEVELS, MOMENT_PARITY, Level
 from .tensorframes import EdgeLayer, Features, LazyNeighborhoods, turned
 from .tensorframes.handedness import both_hands, hands_averaged, parity_of
-from .tensorframes.layers import Receivers, VectorLinear, chunked
+from .tensorframes.layers import Receivers, VectorLinear, chunked, measured
 from .voting import Directions, Voting
 
 
@@ -105,6 +105,11 @@ def level_tensors(
         )
         for level in levels
     ]
+
+
+def measured_levels(levels: list[LevelTensors]) -> list[LevelTensors]:
+    """The levels with their edges measured once, not in every layer: faster, for more memory."""
+    return [level._replace(receivers=measured(level.receivers)) for level in levels]
 
 
 class TensorFramesPointNet(nn.Module):

@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..graph import MIN_POINTS, OVERVIEW, RATIO, build_graph, farthest_points
-from ..network import LevelTensors, level_tensors
+from ..network import LevelTensors, level_tensors, measured_levels
 from ..tensorframes import Neighborhoods
-from ..tensorframes.layers import measured
 from .procedural import procedural_surface
 from .rendering import Floats
 from .sampling import Sample, labelled_sample, training_sample
@@ -158,10 +157,7 @@ def _graphed(sample: Sample) -> Batch:
     graph = build_graph(sample.points)
     normals = torch.from_numpy(sample.normals[graph.order]).float()
     weight = torch.full((len(normals),), sample.side_weight)
-    levels = [
-        level._replace(receivers=measured(level.receivers))
-        for level in level_tensors(graph.levels)
-    ]
+    levels = measured_levels(level_tensors(graph.levels))
     return Batch(levels, normals, weight, (len(normals),))
 
 
