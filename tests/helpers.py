@@ -25,6 +25,12 @@ MOTIONS = ("rotation", "reflection", "translation", "shrinking", "growth", "perm
 TURNS = ("rotation", "reflection")
 
 
+def cut(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    """Makes loops take so many points at a time, on threads however few there are."""
+    monkeypatch.setattr("tfnormals.tensorframes.loops.CHUNK", chunk)
+    monkeypatch.setattr("tfnormals.tensorframes.loops.FEW", 1)
+
+
 class Motion(NamedTuple):
     """Moves points by x -> scale * matrix @ x + shift and puts the rows in another order."""
 

@@ -543,13 +543,3 @@ def test_the_same_points_give_the_same_bits(small_network):
 
     np.testing.assert_array_equal(one.normals, other.normals)
     np.testing.assert_array_equal(one.confidence, other.confidence)
-
-
-def test_edges_that_are_not_kept_give_the_same_normals(monkeypatch):
-    points = sphere(500, np.random.default_rng(0))[0]
-    kept = estimate_normals(points)
-    monkeypatch.setattr("tfnormals.estimation.MEASURED_ONCE", 0)
-    measured = estimate_normals(points)
-
-    for one, other in zip(kept, measured, strict=True):
-        np.testing.assert_allclose(other, one, atol=1e-4)

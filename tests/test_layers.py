@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from helpers import LAYER, ROUNDING, TURNS, motion, rotation
+from helpers import LAYER, ROUNDING, TURNS, cut, motion, rotation
 
-from tfnormals.tensorframes import EdgeLayer, Features, Neighborhoods, layers
+from tfnormals.tensorframes import EdgeLayer, Features, LazyNeighborhoods, Neighborhoods, layers
 
 NODES, NEAR = 50, 6
 PARITY = (1.0, 1.0, -1.0, 1.0, -1.0)
@@ -100,7 +100,7 @@ def test_receivers_in_chunks_give_the_same_as_all_at_once(chunk, outputs, monkey
     layer = layer_to(outputs)
     with torch.no_grad():
         whole = layer(features(), receivers())
-        monkeypatch.setattr(layers, "CHUNK", chunk)
+        cut(monkeypatch, chunk)
         parts = layer(features(), receivers())
 
     assert parts.scalars.shape == (NODES, outputs[0])
@@ -110,7 +110,7 @@ def test_receivers_in_chunks_give_the_same_as_all_at_once(chunk, outputs, monkey
 
 
 def test_training_and_inference_agree(monkeypatch):
-    monkeypatch.setattr(layers, "CHUNK", 7)
+    cut(monkeypatch, 7)
     layer = layer_to()
     trained = layer(features(), receivers())
     with torch.no_grad():
@@ -118,6 +118,50 @@ def test_training_and_inference_agree(monkeypatch):
 
     torch.testing.assert_close(trained.scalars, inferred.scalars, rtol=0, atol=ROUNDING)
     torch.testing.assert_close(trained.vectors, inferred.vectors, rtol=0, atol=ROUNDING)
+
+
+def placed_receivers(dtype=torch.float64):
+    """Neighbourhoods of nodes that have places, which loops measure as they go."""
+    near = receivers()
+    positions = some(3, NODES, seed=6)
+    offset = positions[:, near.neighbors] - positions[:, None]
+    reach = 1.5 * (offset**2).sum(0).max(0).values
+    return LazyNeighborhoods(
+        near.frames.to(dtype),
+        near.neighbors.int(),
+        positions,
+        reach,
+        1.3,
+        near.moments.to(dtype),
+    )
+
+
+@pytest.mark.parametrize("chunk", [1, 7, NODES])
+@each_width
+def test_loops_hear_what_tensors_hear(chunk, outputs, monkeypatch):
+    layer, near = layer_to(outputs), placed_receivers()
+    expected = layer(features(), layers.measured(near))
+    cut(monkeypatch, chunk)
+    monkeypatch.setattr(layers, "POOL_CHUNK", 5)
+
+    with torch.no_grad():
+        found = layer(features(), near)
+
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=ROUNDING)
+
+
+def test_loops_hear_the_same_in_single_precision():
+    layer, sent = layer_to(), features()
+    with torch.no_grad():
+        expected = layer(sent, placed_receivers())
+        found = layer.float()(
+            Features(*(part.float() for part in sent)), placed_receivers(torch.float32)
+        )
+
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one.double(), other, rtol=0, atol=1e-5)
 
 
 @each_width

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import LAYER, TURNS, motion
+from helpers import LAYER, TURNS, cut, motion
 
 from tfnormals.graph import build_graph
 from tfnormals.metrics import angle_deg
@@ -115,12 +115,13 @@ def test_a_point_beside_an_edge_gets_the_normal_of_its_own_face():
     assert angle_deg(lines.T[~near], truth[~near]).mean() < 1
 
 
-def test_chunks_give_the_same_votes(monkeypatch):
+@pytest.mark.parametrize("chunk", [37, 4096])
+def test_loops_count_the_same_votes_as_tensors(chunk, monkeypatch):
     graph, receivers = finest(blob())
     lines, doubt, context = (torch.from_numpy(part) for part in random_input(len(graph.order)))
     whole = voting()(Directions(lines, doubt), context, receivers)
 
-    monkeypatch.setattr("tfnormals.tensorframes.layers.CHUNK", 37)
+    cut(monkeypatch, chunk)
     with torch.no_grad():
         parts = voting()(Directions(lines, doubt), context, receivers)
 

@@ -6,7 +6,6 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from .contours import contour
 from .errors import CloudError
 from .geometry import Array, power_of_two
 from .graph import MIN_POINTS, Graph, build_graph
-from .network import Answer, TensorFramesPointNet, level_tensors, measured_levels
+from .network import Answer, TensorFramesPointNet, level_tensors
 from .objects import coordinates
 from .orientation import OVERVIEW_ROUNDS, ROUNDS, Placed, agreed, facing, informed
 from .pretrained import DEFAULT_MODEL, load_model
@@ -32,9 +31,6 @@ LOGIT_SCALE = 0.2
 meshes, as is the next."""
 SINE_POWER = 1.5
 """Of the expected sine of an angle, which makes it one minus the expected cosine."""
-MEASURED_ONCE = 1_000_000
-"""Points up to which edges are kept, 500 bytes a point; measuring them in every layer takes a
-fifth longer."""
 
 
 class Estimate(NamedTuple):
@@ -176,35 +172,25 @@ def _surface(
     weight = next(network.parameters())
     graph = build_graph(points, np.float64 if weight.dtype == torch.float64 else np.float32)
     levels = level_tensors(graph.levels, weight.dtype, weight.device)
-    if len(graph.order) <= MEASURED_ONCE:
-        levels = measured_levels(levels)
     with torch.no_grad():
         answer = network.answer(levels, on_progress)
         if orient == "outward":
-            answer = _sided(answer, graph, network, levels[0].receivers.neighbors)
+            answer = _sided(answer, graph, network)
     unit, logit, error = (part.double().cpu().numpy()[graph.inverse] for part in answer)
     planar = graph.pose.dimensions < 3
     sure = np.zeros(len(unit)) if planar else np.tanh(LOGIT_SCALE * logit / 2)
     return _Found(unit, sure, 1 - error**SINE_POWER, graph.pose.symmetric, planar)
 
 
-def _sided(
-    answer: Answer, graph: Graph, network: TensorFramesPointNet, neighbors: Int[Tensor, "k n"]
-) -> Answer:
+def _sided(answer: Answer, graph: Graph, network: TensorFramesPointNet) -> Answer:
     """The answer with sides on which two looks at the cloud, and then its sheets, agree."""
-
-    def like(array: Array) -> Tensor:
-        return torch.from_numpy(array).to(answer.normals)
-
-    normals, overview = answer.normals, graph.overview
-    levels = measured_levels(level_tensors(overview.levels, normals.dtype, normals.device))
-    second = Placed(network.answer(levels), like(overview.levels[0].positions))
-    heard = levels[0].receivers.neighbors
-    second = second._replace(answer=agreed(second, heard, OVERVIEW_ROUNDS))
-    first = Placed(answer, like(graph.levels[0].positions))
-    near = torch.from_numpy(overview.near).to(normals.device)
-    first = first._replace(answer=informed(first, second, near))
-    return agreed(first, neighbors, ROUNDS)
+    finest, overview, normals = graph.levels[0], graph.overview, answer.normals
+    levels = level_tensors(overview.levels, normals.dtype, normals.device)
+    second = Placed(network.answer(levels).to("cpu"), overview.levels[0].positions)
+    heard = agreed(second, overview.levels[0].neighbors, OVERVIEW_ROUNDS)
+    first, second = Placed(answer.to("cpu"), finest.positions), second._replace(answer=heard)
+    first = first._replace(answer=informed(first, second, overview.near))
+    return agreed(first, finest.neighbors, ROUNDS)
 
 
 def _placed(

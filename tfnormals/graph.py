@@ -5,21 +5,25 @@ cloud's canonical pose, rounded far below the spacing of the points. Turned, mir
 reordered copies of a cloud therefore make bit-identical decisions, ties included.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pykdtree.kdtree import KDTree
 
 from .errors import CloudError
 from .geometry import Array, Pose, morton_order, pose
-
-Rows = NDArray[np.int64]
-Nearest = NDArray[np.int32]
-"""Rows of so many neighbours that their size counts."""
+from .graph_loops import (
+    Nearest,
+    Rows,
+    carry,
+    describe,
+    measure_reach,
+    pool_gaussians,
+    sample_farthest,
+    weigh_parents,
+)
+from .tensorframes.loops import in_chunks
 
 NEIGHBORS = 16
 """Neighbours of a point, itself included."""
@@ -38,11 +42,14 @@ _TIE_BREAK = 1e-4
 """Weight of the canonical axes in frames that the neighbourhood leaves undecided."""
 _ROUNDING = 2.0**-16
 """Rounding step of the canonical coordinates, relative to the typical spacing."""
-_CHUNK = 4096
 _SEARCH = 65_536
 """Points whose neighbours are searched at a time."""
 _BLOCK = 1024
 """Points of a block of farthest point sampling."""
+_BLOCKS = 64
+"""Of them, sampled at a time."""
+_STEPS = 64
+"""Of it, after which it is seen whether they are enough."""
 
 
 class Level(NamedTuple):
@@ -156,6 +163,11 @@ class _Gaussians(NamedTuple):
     spreads: Array
     """(6, n) covariances: xx, yy, zz, xy, xz, yz."""
 
+    @classmethod
+    def empty(cls, count: int) -> "_Gaussians":
+        """Room for so many."""
+        return cls(np.empty((3, count)), np.empty((6, count)))
+
 
 class _Stage(NamedTuple):
     """A level before its features."""
@@ -185,7 +197,7 @@ def _stages(positions: Array, canonical: Array) -> list[_Stage]:
 def _described(stages: list[_Stage], axes: Array, dtype: type[np.floating[Any]]) -> list[Level]:
     """The levels with frames and features; the first counts as the cloud, the last as its end."""
     points = stages[0].positions
-    pooled = [_Gaussians(points, np.broadcast_to(0.0, (6, points.shape[1])))]
+    pooled = [_Gaussians(points, np.zeros((6, points.shape[1])))]
     for stage in stages[:-1]:
         pooled.append(_pooled(pooled[-1], stage))
     last = stages[-1]._replace(sampled=np.empty(0, np.int64))
@@ -217,17 +229,10 @@ def _neighborhoods(positions: Array, canonical: Array) -> tuple[Nearest, Array, 
     found = _nearest(canonical, canonical, NEIGHBORS + 1)
     found[0] = np.arange(found.shape[1])
     reach = np.empty(found.shape[1])
-
-    def measure(rows: slice) -> None:
-        reach[rows] = _squared(positions[:, found[:, rows]], positions[:, rows]).max(0)
-
-    _in_chunks(measure, found.shape[1])
-    return found[:-1], reach, float(np.sqrt(reach).mean())
-
-
-def _envelope(squared: Array, reach: Array) -> Array:
-    """From 1 at the point itself to 0 at the reach, of squared distances (k, n)."""
-    return 1 - (squared / reach) ** 3
+    in_chunks(
+        lambda rows: measure_reach(positions, found, rows.start, rows.stop, reach), len(reach)
+    )
+    return np.ascontiguousarray(found[:-1]), reach, float(np.sqrt(reach).mean())
 
 
 def _farthest_points(canonical: Array) -> Rows:
@@ -256,53 +261,48 @@ def _farthest_order(blocks: NDArray[np.float32], count: int) -> tuple[Rows, NDAr
         The rows, and the squared distance of each to those before it; both (b, t), and the
         ``count`` farthest of all are among them.
     """
-    x, y, z = np.ascontiguousarray(blocks.transpose(2, 0, 1))
-    which = np.arange(len(x))
-    nearest = np.full(x.shape, np.inf, np.float32)
-    order, reach = np.empty(x.shape, np.int64), np.empty(x.shape, np.float32)
-    choice = (x * x + y * y + z * z).argmax(1)
-    for step in range(x.shape[1]):
-        order[:, step], reach[:, step] = choice, nearest[which, choice]
-        distance = (x - x[which, choice, None]) ** 2
-        distance += (y - y[which, choice, None]) ** 2
-        distance += (z - z[which, choice, None]) ** 2
-        np.minimum(nearest, distance, out=nearest)
-        choice = nearest.argmax(1)
-        done = step + 1
-        if done % 32 == 0 and done * len(x) >= count:
+    axes_first = np.ascontiguousarray(blocks.transpose(2, 0, 1))
+    count_of_blocks, width = axes_first.shape[1:]
+    nearest = np.full((count_of_blocks, width), np.inf, np.float32)
+    order, reach = np.empty(nearest.shape, np.int64), np.empty(nearest.shape, np.float32)
+    choice = (axes_first**2).sum(0).argmax(1)
+    state = choice, nearest, order, reach
+    for first in range(0, width, _STEPS):
+        done = min(first + _STEPS, width)
+        _sample(axes_first, first, done, *state)
+        if done * count_of_blocks >= count:
             last = np.partition(reach[:, :done].ravel(), -count)[-count]
-            if nearest[which, choice].max() <= last:
+            if nearest.max() <= last:
                 break
     return order[:, :done], reach[:, :done]
 
 
+def _sample(
+    blocks: NDArray[np.float32],
+    first: int,
+    last: int,
+    choice: Rows,
+    nearest: NDArray[np.float32],
+    order: Rows,
+    reach: NDArray[np.float32],
+) -> None:
+    """Steps of farthest point sampling in all blocks; see ``sample_farthest``."""
+    state = choice, nearest, order, reach
+    in_chunks(
+        lambda part: sample_farthest(blocks, first, last, part.start, part.stop, *state),
+        len(choice),
+        _BLOCKS,
+    )
+
+
 def _pooled(gaussians: _Gaussians, stage: _Stage) -> _Gaussians:
     """Mean and covariance of the mixtures of the neighbours of each sampled point."""
-    means, spreads = np.empty((3, len(stage.sampled))), np.empty((6, len(stage.sampled)))
-
-    def pool(rows: slice) -> None:
-        kept = stage.sampled[rows]
-        senders = stage.neighbors[:, kept]
-        squared = _squared(stage.positions[:, senders], stage.positions[:, kept])
-        weights = _envelope(squared, stage.reach[kept])
-        weights /= weights.sum(0)
-        below = gaussians.means[:, senders]
-        mean = (below * weights).sum(1)
-        spread = (gaussians.spreads[:, senders] * weights).sum(1)
-        means[:, rows] = mean
-        spreads[:, rows] = spread + _covariance(below - mean[:, None], weights)
-
-    _in_chunks(pool, len(stage.sampled))
-    return _Gaussians(means, spreads)
-
-
-def _covariance(offset: Array, weights: Array) -> Array:
-    """(6, n) second moments of offsets (3, k, n)."""
-    weighted = offset * weights
-    return np.stack([(weighted[a] * offset[b]).sum(0) for a, b in _PAIRS])
-
-
-_PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+    pooled = _Gaussians.empty(len(stage.sampled))
+    given = stage.positions, stage.neighbors, stage.reach, stage.sampled, *gaussians
+    in_chunks(
+        lambda rows: pool_gaussians(*given, rows.start, rows.stop, *pooled), len(stage.sampled)
+    )
+    return pooled
 
 
 def _parents(stage: _Stage, above: _Stage | None) -> tuple[Nearest, Array]:
@@ -311,26 +311,20 @@ def _parents(stage: _Stage, above: _Stage | None) -> tuple[Nearest, Array]:
     if above is None:
         return np.empty((0, n), np.int32), np.empty((0, n))
     found = _nearest(above.canonical, stage.canonical, PARENTS + 1)
-    weights = np.empty((PARENTS, n))
-
-    def weigh(rows: slice) -> None:
-        squared = _squared(above.positions[:, found[:, rows]], stage.positions[:, rows])
-        weight = (1 - squared[:-1] / squared.max(0) + 1e-6) ** 2
-        weights[:, rows] = weight / weight.sum(0)
-
-    _in_chunks(weigh, n)
-    return found[:-1], weights
+    weights, given = np.empty((PARENTS, n)), (above.positions, stage.positions, found)
+    in_chunks(lambda rows: weigh_parents(*given, rows.start, rows.stop, weights), n)
+    return np.ascontiguousarray(found[:-1]), weights
 
 
 def _carried(gaussians: _Gaussians, parents: Nearest, weights: Array) -> _Gaussians:
     """The Gaussians of the parents, averaged at each child."""
-    carried = _Gaussians(*(np.empty((len(part), parents.shape[1])) for part in gaussians))
+    carried = _Gaussians.empty(parents.shape[1])
 
-    def carry(rows: slice) -> None:
+    def work(rows: slice) -> None:
         for part, here in zip(gaussians, carried, strict=True):
-            here[:, rows] = (part[:, parents[:, rows]] * weights[:, rows]).sum(1)
+            carry(part, parents, weights, rows.start, rows.stop, here)
 
-    _in_chunks(carry, parents.shape[1])
+    in_chunks(work, parents.shape[1])
     return carried
 
 
@@ -344,20 +338,10 @@ def _level(
 ) -> Level:
     n = stage.positions.shape[1]
     frames, moments = np.empty((3, 3, n), dtype), np.empty((len(MOMENT_PARITY), n), dtype)
-
-    def describe(rows: slice) -> None:
-        here = stage.positions[:, rows]
-        offset = stage.positions[:, stage.neighbors[:, rows]] - here[:, None]
-        envelope = _envelope((offset**2).sum(0), stage.reach[rows])
-        frame, moments[:3, rows] = _frames(offset / stage.radius, envelope, axes)
-        frames[..., rows] = frame
-        for first, (means, spreads) in zip((3, 12), wide, strict=True):
-            shift = (means[:, rows] - here) / stage.radius
-            trace = spreads[:3, rows].sum(0) + 1e-12 * stage.radius**2
-            moments[first : first + 3, rows] = _in_frame(frame, shift[:, None])[:, 0]
-            moments[first + 3 : first + 9, rows] = _spread_in(frame, spreads[:, rows] / trace)
-
-    _in_chunks(describe, n)
+    here = stage.positions, stage.neighbors, stage.reach, stage.radius
+    means, spreads = (np.stack(parts) for parts in zip(*wide, strict=True))
+    given = *here, axes, _TIE_BREAK, means, spreads
+    in_chunks(lambda rows: describe(*given, rows.start, rows.stop, frames, moments), n)
     return Level(
         frames,
         stage.neighbors,
@@ -369,61 +353,3 @@ def _level(
         parents,
         weights.astype(dtype),
     )
-
-
-def _frames(offset: Array, envelope: Array, axes: Array) -> tuple[Array, Array]:
-    """Right-handed frames (3, 3, n) of neighbourhoods (3, k, n), normalised eigenvalues (3, n).
-
-    The plane comes from the covariance; two vectors in the plane give the first axis and the
-    sign of the second; the third is their cross product (DESIGN.md section 2, trap 1: exact on
-    flat faces, where the side is undecided). The canonical axes decide where a symmetric
-    neighbourhood, as on a grid, leaves a direction open.
-    """
-    weights = envelope / envelope.sum(0)
-    mean = (offset * weights).sum(1)
-    inner = (offset * weights**2).sum(1)
-    spread = _covariance(offset - mean[:, None], weights)
-    trace = spread[:3].sum(0)
-    tilt = axes.T @ np.diag([1.0, 2.0, 3.0]) @ axes
-    matrix = spread[_SYMMETRIC].transpose(2, 0, 1) / trace[:, None, None]
-    values, vectors = np.linalg.eigh(matrix + 0.1 * _TIE_BREAK * tilt)
-    normal = vectors[:, :, 0].T
-    first = mean + _TIE_BREAK * (np.array([1.0, 0.6, 0.3]) @ axes)[:, None]
-    second = inner + _TIE_BREAK * (np.array([-0.5, 1.0, 0.4]) @ axes)[:, None]
-    e1 = _unit_in_plane(_unit_in_plane(first, normal), normal)  # twice: cancellation
-    across = np.cross(normal, e1, axis=0)
-    e2 = across * np.where((across * second).sum(0) < 0, -1.0, 1.0)
-    frames = np.stack([e1, e2, np.cross(e1, e2, axis=0)])
-    return frames, np.sqrt(np.maximum(values, 0.0)).T
-
-
-_SYMMETRIC = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])
-"""Where the entries of a symmetric matrix stand among its six components."""
-
-
-def _unit_in_plane(vector: Array, normal: Array) -> Array:
-    vector = vector - (vector * normal).sum(0) * normal
-    return vector / np.linalg.norm(vector, axis=0)
-
-
-def _in_frame(frame: Array, vectors: Array) -> Array:
-    """Global vectors (3, c, n) in frames (3, 3, n)."""
-    return np.stack([sum(frame[i, j] * vectors[j] for j in range(3)) for i in range(3)])
-
-
-def _spread_in(frame: Array, spread: Array) -> Array:
-    """Symmetric matrices (6, n) in frames (3, 3, n)."""
-    half = _in_frame(frame, spread[_SYMMETRIC])  # frame @ matrix: (3, 3, n)
-    return np.stack([sum(half[a, j] * frame[b, j] for j in range(3)) for a, b in _PAIRS])
-
-
-def _squared(there: Array, here: Array) -> Array:
-    """Squared distances (k, n) of points (3, k, n) from points (3, n)."""
-    return ((there - here[:, None]) ** 2).sum(0)
-
-
-def _in_chunks(work: Callable[[slice], None], count: int) -> None:
-    """Does the work for slices that fit the cache, on as many threads as torch would use."""
-    slices = [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(work, slices))

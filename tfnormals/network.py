@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from .graph import LEVELS, MOMENT_PARITY, Level
 from .tensorframes import EdgeLayer, Features, LazyNeighborhoods, turned
 from .tensorframes.handedness import both_hands, hands_averaged, parity_of
-from .tensorframes.layers import Receivers, VectorLinear, chunked, measured
+from .tensorframes.layers import Receivers, VectorLinear, measured
+from .tensorframes.loops import chunked, rowwise
 from .voting import Directions, Voting
 
 
@@ -76,6 +77,10 @@ class Answer(NamedTuple):
     """Logit, >= 0, of the side being right; 0 where nothing tells the sides apart."""
     error: Float[Tensor, " n"]
     """Expected sine of the unoriented angle to the true normal."""
+
+    def to(self, device: str | torch.device) -> "Answer":
+        """The same on another device."""
+        return Answer(*(part.to(device) for part in self))
 
 
 def level_tensors(
@@ -227,7 +232,7 @@ class TensorFramesPointNet(nn.Module):
     ) -> Features:
         """Features of the coarser level, interpolated and added to those of the finer one."""
         above = Features(
-            self.lower_scalars[index](features.scalars),
+            rowwise(self.lower_scalars[index], features.scalars),
             self.lower_vectors[index](features.vectors),
         )
 

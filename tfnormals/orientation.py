@@ -1,15 +1,18 @@
 """Sides of normals: a second look, agreement within sheets, and the direction of a sensor."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from .geometry import Array
+from .graph_loops import Nearest
 from .network import Answer
-from .tensorframes.layers import CHUNK
+from .tensorframes.edge_loops import Real, squared_distance
+from .tensorframes.loops import array, compiled, in_chunks
 
 OVERVIEW_WEIGHT = 2.0
 """Weight of the overview's logits beside a point's own; chosen on held-out meshes."""
@@ -19,6 +22,9 @@ point that is heard; chosen on held-out meshes."""
 ROUNDS = 16
 OVERVIEW_ROUNDS = 128
 """Times that points hear their neighbours: far enough to cross the faces of most shapes."""
+LONG_CHUNK = 65_536
+"""Points that hear their neighbours at a time; a thread takes as long to start."""
+_SMALLEST = float(np.finfo(np.float64).tiny)
 _FAINT = 1e-6
 """Total weight of what is heard below which there is nothing to hear."""
 
@@ -30,11 +36,12 @@ class Placed(NamedTuple):
     """An answer and where its points are."""
 
     answer: Answer
-    positions: Float[Tensor, "3 n"]
-    """In any unit, the same for whatever is compared."""
+    """On the CPU."""
+    positions: Array
+    """(3, n) in any unit, the same for whatever is compared."""
 
 
-def informed(first: Placed, overview: Placed, near: Int[Tensor, "k n"]) -> Answer:
+def informed(first: Placed, overview: Placed, near: Nearest) -> Answer:
     """The answer after every point has heard what a second look at the whole shape says.
 
     From fewer points the same network sees further, as its neighbourhoods are wider, and knows
@@ -43,64 +50,102 @@ def informed(first: Placed, overview: Placed, near: Int[Tensor, "k n"]) -> Answe
     Args:
         first: For the points of the cloud.
         overview: For fewer points of the same cloud.
-        near: For each point of the cloud, rows of the overview, by distance.
+        near: (k, n) for each point of the cloud, rows of the overview, by distance.
     """
-    heard = influence(first, overview, near)
-    logit = first.answer.logit + OVERVIEW_WEIGHT * (heard * overview.answer.logit[near]).sum(0)
-    return _turned(first.answer, logit)
+    heard = _weighed(influence(first, overview, near), near, array(overview.answer.logit))
+    return _turned(first.answer, first.answer.logit + OVERVIEW_WEIGHT * torch.from_numpy(heard))
 
 
-def agreed(cloud: Placed, neighbors: Int[Tensor, "k n"], rounds: int) -> Answer:
+def agreed(cloud: Placed, neighbors: Nearest, rounds: int) -> Answer:
     """The answer after the points of a sheet have agreed on its side.
 
     The logits diffuse over the sheets: each becomes the mean of what the neighbours say.
 
     Args:
         cloud: For the points of the cloud.
-        neighbors: Rows of the neighbours, by distance; the first is the point itself.
+        neighbors: (k, n) rows of the neighbours, by distance; the first is the point itself.
         rounds: Number of times that the neighbours are heard.
     """
-    heard = influence(cloud, cloud, neighbors).split(CHUNK, 1)
-    rows, logit = neighbors.split(CHUNK, 1), cloud.answer.logit
+    heard, logit = influence(cloud, cloud, neighbors), array(cloud.answer.logit)
     for _ in range(rounds):
-        logit = torch.cat([(h * logit[r]).sum(0) for h, r in zip(heard, rows, strict=True)])
-    return _turned(cloud.answer, logit)
+        logit = _weighed(heard, neighbors, logit)
+    return _turned(cloud.answer, torch.from_numpy(logit))
 
 
-def influence(
-    listeners: Placed, speakers: Placed, rows: Int[Tensor, "k n"]
-) -> Float[Tensor, "k n"]:
-    """How much the sides of some points say about those of others: -1 to 1, all at most 1.
+def influence(listeners: Placed, speakers: Placed, rows: Nearest) -> Real:
+    """How much the sides of some points say about those of others: (k, n), -1 to 1.
 
     A speaker counts as far as it is near and on the same sheet: neither point is high over the
     tangent plane of the other. Otherwise the far side of a thin wall, which is nearer than the
     next point of the same side, would be heard, and believed. The sign is that of the product of
-    the normals.
+    the normals; what a listener hears of all has at most the weight 1.
 
     Args:
         listeners: Who hears.
         speakers: Who is heard.
-        rows: For each listener, rows of speakers, by distance; the last one only tells how far
-            that is.
+        rows: (k, n) for each listener, rows of speakers, by distance; the last one only tells how
+            far that is.
     """
-    parts = [
-        _influence(listeners, speakers, rows, slice(start, start + CHUNK))
-        for start in range(0, rows.shape[1], CHUNK)
-    ]
-    return torch.cat(parts, 1)
+    heard = np.empty(rows.shape, listeners.answer.logit.numpy().dtype)
+    mine, theirs = (array(one.answer.normals) for one in (listeners, speakers))
+    given = mine, theirs, listeners.positions, speakers.positions, rows, HEIGHT
+    in_chunks(lambda part: _influence(*given, part.start, part.stop, heard), rows.shape[1])
+    return heard
 
 
+@compiled
 def _influence(
-    listeners: Placed, speakers: Placed, rows: Int[Tensor, "k n"], part: slice
-) -> Float[Tensor, "k m"]:
-    rows = rows[:, part]
-    mine, theirs = listeners.answer.normals[part].T, speakers.answer.normals.T[:, rows]
-    offset = speakers.positions[:, rows] - listeners.positions[:, None, part]
-    squared = (offset**2).sum(0)
-    reach = squared[-1].clamp(min=torch.finfo(squared.dtype).tiny)
-    height = (offset * mine[:, None]).sum(0) ** 2 + (offset * theirs).sum(0) ** 2
-    weight = (1 - squared / reach).clamp(min=0) ** 2 * (height / (-2 * HEIGHT**2 * reach)).exp()
-    return weight * (theirs * mine[:, None]).sum(0) / (weight.sum(0) + _FAINT)
+    mine: Real,
+    theirs: Real,
+    here: Array,
+    there: Array,
+    rows: Nearest,
+    tolerance: float,
+    start: int,
+    stop: int,
+    heard: Real,
+) -> None:
+    """Fills in the influence (k, n), from normals (n, 3) and positions (3, n) of both."""
+    last = len(rows) - 1
+    for i in range(start, stop):
+        reach = max(squared_distance(there, rows[last, i], here, i), _SMALLEST)
+        total = _FAINT
+        for j in range(last + 1):
+            row, weight, cosine, above, below = rows[j, i], 0.0, 0.0, 0.0, 0.0
+            share = squared_distance(there, row, here, i) / reach
+            if share < 1:
+                for a in range(3):
+                    offset = there[a, row] - here[a, i]
+                    cosine += mine[i, a] * theirs[row, a]
+                    above += mine[i, a] * offset
+                    below += theirs[row, a] * offset
+                height = (above * above + below * below) / reach
+                weight = (1 - share) ** 2 * math.exp(-height / (2 * tolerance * tolerance))
+            total += weight
+            heard[j, i] = weight * cosine
+        for j in range(last + 1):
+            heard[j, i] /= total
+
+
+def _weighed(heard: Real, rows: Nearest, logit: Real) -> Real:
+    """What each listener hears of the logits of the speakers."""
+    total = np.empty(rows.shape[1], logit.dtype)
+    in_chunks(
+        lambda part: _sum_heard(heard, rows, logit, part.start, part.stop, total),
+        len(total),
+        LONG_CHUNK,
+    )
+    return total
+
+
+@compiled
+def _sum_heard(
+    heard: Real, rows: Nearest, logit: Real, start: int, stop: int, total: Real
+) -> None:
+    total[start:stop] = 0
+    for j in range(len(rows)):
+        for i in range(start, stop):
+            total[i] += heard[j, i] * logit[rows[j, i]]
 
 
 def _turned(answer: Answer, logit: Float[Tensor, " n"]) -> Answer:

@@ -8,6 +8,7 @@ decided anywhere (DESIGN.md section 2, trap 1).
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -15,19 +16,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
+from .edge_loops import EDGE_FEATURES, FAINTEST, gather_features, pool_messages
 from .frames import turned
 from .handedness import both_hands, hands_averaged, parity_of
-
-CHUNK = 4096
-"""Receivers processed at a time without gradients: temporaries stay in the cache."""
+from .loops import array, chunked, compilable, rowwise
 
 POOL_CHUNK = 512
-"""Receivers pooled at a time."""
-
-EDGE_FEATURES = 6
-
-FAINTEST = 1e-13
-"""The least envelope of which a logarithm is taken."""
+"""Receivers whose messages are pooled at a time: messages stay in the cache."""
 
 
 class Features(NamedTuple):
@@ -102,29 +97,8 @@ Receivers: TypeAlias = Neighborhoods | LazyNeighborhoods
 
 
 def measured(receivers: Receivers) -> Neighborhoods:
-    """The receivers with all edges: faster where they are looked at often, for more memory."""
-    frames, count = receivers.frames, receivers.neighbors.shape[1]
-    parts = [receivers.among(slice(at, at + CHUNK)).edges for at in range(0, count, CHUNK)]
-    return Neighborhoods(frames, receivers.neighbors, torch.cat(parts, 2), receivers.moments)
-
-
-def chunked(
-    some: Callable[[slice], Sequence[Tensor]], count: int, axes: Sequence[int]
-) -> Sequence[Tensor]:
-    """What a function says of all receivers, ``CHUNK`` at a time where no gradient is kept.
-
-    Args:
-        some: From a range of receivers to one or more tensors about them.
-        count: Number of receivers.
-        axes: The axis of the receivers in each of the tensors.
-    """
-    size = count if torch.is_grad_enabled() else CHUNK
-    parts = [some(slice(start, start + size)) for start in range(0, count, size)]
-    if len(parts) == 1:
-        return parts[0]
-    return [
-        torch.cat(same, axis) for same, axis in zip(zip(*parts, strict=True), axes, strict=True)
-    ]
+    """The receivers with all edges, through which gradients may flow."""
+    return Neighborhoods(receivers.frames, receivers.neighbors, receivers.edges, receivers.moments)
 
 
 class EdgeLayer(nn.Module):
@@ -174,40 +148,71 @@ class EdgeLayer(nn.Module):
 
     def forward(self, features: Features, receivers: Receivers) -> Features:
         """Features of the receivers, given those of the senders."""
-        sent = self.sender(features.scalars)
-        return Features(
-            *chunked(
-                lambda rows: self._receive(sent, features, receivers.among(rows)),
-                receivers.neighbors.shape[1],
-                (0, 2),
-            )
-        )
+        sent = rowwise(self.sender, features.scalars)
+        hear = None
+        if isinstance(receivers, LazyNeighborhoods) and compilable(sent):
+            hear = self._hearing(sent, features.vectors, receivers)
 
-    def _receive(
-        self, sent: Float[Tensor, "n h"], features: Features, receivers: Receivers
-    ) -> Features:
-        neighbors, edges, moments = receivers.neighbors, receivers.edges, receivers.moments
-        (k, m), v = neighbors.shape, features.vectors.shape[1]
-        frames = receivers.frames.contiguous()
-        rows = neighbors.reshape(-1)
-        arriving = features.vectors.flatten(0, 1).index_select(1, rows).view(3, v, k, m)
-        local = turned(arriving, frames)
+        def receive(rows: slice) -> Features:
+            some = receivers.among(rows)
+            heard = hear(rows) if hear else self._heard(sent, features.vectors, some)
+            return self._updated(features, some, heard)
+
+        return Features(*chunked(receive, receivers.neighbors.shape[1], (0, 2)))
+
+    def _heard(
+        self, sent: Float[Tensor, "n h"], vectors: Float[Tensor, "3 v n"], receivers: Receivers
+    ) -> Float[Tensor, "2 m h"]:
+        """The pooled messages of both hands."""
+        neighbors, edges, v = receivers.neighbors, receivers.edges, vectors.shape[1]
+        (k, m), rows = neighbors.shape, neighbors.reshape(-1)
+        arriving = vectors.flatten(0, 1).index_select(1, rows).view(3, v, k, m)
+        local = turned(arriving, receivers.frames.contiguous())
         flat = edges.reshape(EDGE_FEATURES, -1)
         even = torch.cat([flat[:2], flat[3:], local[:2].view(2 * v, k * m)])
         odd = torch.cat([flat[2:3], local[2].view(v, k * m)])
         even_weight, odd_weight = self._edge_weights()
         message = sent.index_select(0, rows).addmm_(even.T.to(sent), even_weight.to(sent))
         change = odd.T.to(sent) @ odd_weight.to(sent)  # to bfloat16 under autocast
-        pooled = _Pooled.apply(message.view(k, m, -1), change.view(k, m, -1))
-        own = features.scalars[neighbors[0]]
-        seen = torch.cat([own, local[:, :, 0].reshape(3 * v, m).T, moments], 1)
+        return _Pooled.apply(message.view(k, m, -1), change.view(k, m, -1))
+
+    def _hearing(
+        self, sent: Float[Tensor, "n h"], vectors: Float[Tensor, "3 v n"], near: LazyNeighborhoods
+    ) -> Callable[[slice], Float[Tensor, "2 m h"]]:
+        """The same for some of the receivers, in loops, where no gradient is kept."""
+        arrows, says = array(vectors.flatten(0, 1).T), array(sent)
+        place = array(near.positions), array(near.reach), near.radius, array(near.frames)
+        neighbors, (even_weight, odd_weight) = array(near.neighbors), self._edge_weights()
+        k = len(neighbors)
+
+        def some(start: int, stop: int) -> Float[Tensor, "2 m h"]:
+            even = sent.new_empty(k * (stop - start), len(even_weight))
+            odd = sent.new_empty(k * (stop - start), len(odd_weight))
+            gather_features(*place, neighbors, start, arrows, array(even), array(odd))
+            pooled = sent.new_empty(2, stop - start, sent.shape[1])
+            adds, turns = array(even @ even_weight), array(odd @ odd_weight)
+            pool_messages(says, neighbors, start, adds, turns, array(pooled))
+            return pooled
+
+        def hear(rows: slice) -> Float[Tensor, "2 m h"]:
+            stops = [*range(rows.start, rows.stop, POOL_CHUNK), rows.stop]
+            return torch.cat([some(*ends) for ends in pairwise(stops)], 1)
+
+        return hear
+
+    def _updated(
+        self, features: Features, receivers: Receivers, pooled: Float[Tensor, "2 m h"]
+    ) -> Features:
+        """Features of the receivers after what they have heard."""
+        frames, rows = receivers.frames.contiguous(), receivers.neighbors[0]
+        own, before = features.scalars[rows], features.vectors.index_select(2, rows)
+        local = turned(before, frames).flatten(0, 1).T
+        seen = torch.cat([own, local, receivers.moments], 1)
         both = self.mlp(self.norm(pooled + self.receiver(both_hands(seen, self.seen_parity))))
         update = hands_averaged(both.to(own.dtype), self.said_parity)
         scalars, vectors = update.split([self.outputs[0], 3 * self.outputs[1]], 1)
-        moved = turned(vectors.T.reshape(3, -1, m), frames, back=True)
-        return Features(
-            self.skip_scalars(own) + scalars, self.skip_vectors(arriving[:, :, 0]) + moved
-        )
+        moved = turned(vectors.T.reshape(3, -1, len(own)), frames, back=True)
+        return Features(self.skip_scalars(own) + scalars, self.skip_vectors(before) + moved)
 
     def _edge_weights(self) -> tuple[Float[Tensor, "e h"], Float[Tensor, "o h"]]:
         """The weights of what is even and of what is odd; that of the log envelope is one."""
