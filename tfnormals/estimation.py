@@ -13,10 +13,12 @@ from .contours import contour
 from .errors import CloudError
 from .geometry import Array, power_of_two
 from .graph import MIN_POINTS, Graph, build_graph
+from .graph_loops import Rows
 from .network import Answer, TensorFramesPointNet, level_tensors
 from .objects import coordinates
 from .orientation import OVERVIEW_ROUNDS, ROUNDS, Placed, agreed, facing, informed
 from .pretrained import DEFAULT_MODEL, load_model
+from .storage import pieces, room
 
 Orient = Literal["outward", "viewpoint", "toward", "none"]
 OnProgress = Callable[[int, int], None]
@@ -126,11 +128,11 @@ def estimate(
         on_progress: Called with the number of finished and of all steps.
     """
     finite = np.isfinite(points).all(1)
-    used = points[finite]
+    used = points if finite.all() else points[finite]
     _check_orient(orient, viewpoint, toward, points.shape)
     _check_count(used)
     unit_length = power_of_two(used)  # the squares of 1e200 and of 1e-200 are no float64
-    used = used / unit_length
+    used = np.divide(used, unit_length, out=room(used.shape, np.float64))
     if points.shape[1] == 2:
         outline = contour(used)
         found = _Found(
@@ -148,7 +150,8 @@ def estimate(
         sight = faced / unit_length - used if toward is None else faced
         unit, sure = facing(unit, sight)
         unseen = int((~np.isfinite(sight)).any(1).sum())
-    normals, confidence = np.full(points.shape, np.nan), np.zeros(len(points))
+    normals, confidence = room(points.shape, np.float64), np.zeros(len(points))
+    normals[~finite] = np.nan
     normals[finite], confidence[finite] = unit, np.clip(sure * cosine, 0, 1)
     return Estimate(normals, confidence, symmetric, planar, int((~finite).sum()), unseen)
 
@@ -176,10 +179,19 @@ def _surface(
         answer = network.answer(levels, on_progress)
         if orient == "outward":
             answer = _sided(answer, graph, network)
-    unit, logit, error = (part.double().cpu().numpy()[graph.inverse] for part in answer)
+    unit, logit, error = (_spread_out(part, graph.inverse) for part in answer.to("cpu"))
     planar = graph.pose.dimensions < 3
     sure = np.zeros(len(unit)) if planar else np.tanh(LOGIT_SCALE * logit / 2)
     return _Found(unit, sure, 1 - error**SINE_POWER, graph.pose.symmetric, planar)
+
+
+def _spread_out(part: Tensor, inverse: Rows) -> Array:
+    """What is known of distinct points, for all points."""
+    known = part.numpy()
+    whole = room((len(inverse), *known.shape[1:]), np.float64)
+    for rows in pieces(len(inverse)):
+        whole[rows] = known[inverse[rows]]
+    return whole
 
 
 def _sided(answer: Answer, graph: Graph, network: TensorFramesPointNet) -> Answer:

@@ -23,6 +23,7 @@ from .graph_loops import (
     sample_farthest,
     weigh_parents,
 )
+from .storage import room
 from .tensorframes.loops import in_chunks
 
 NEIGHBORS = 16
@@ -113,19 +114,23 @@ def build_graph(points: Array, dtype: type[np.floating[Any]] = np.float64) -> Gr
         CloudError: If there are fewer distinct points or all lie on one line.
     """
     placed, centred, canonical, order = _ordered(points)
-    ordered = canonical[order]
-    first = np.r_[True, (ordered[1:] != ordered[:-1]).any(1)]
+    canonical = _taken(canonical, order)
+    first = np.r_[True, (canonical[1:] != canonical[:-1]).any(1)]
     inverse = np.empty(len(points), np.int64)
     inverse[order] = np.cumsum(first) - 1
-    order = order[first]
+    if not first.all():
+        order, canonical = order[first], canonical[first]
     if len(order) < MIN_POINTS:
         raise CloudError(f"{len(order)} distinct points; at least {MIN_POINTS} are needed")
-    positions = np.ascontiguousarray(centred[order].T)
-    stages = _stages(positions, canonical[order])
+    positions = room((3, len(order)), np.float64)
+    for axis in range(3):
+        np.take(centred[:, axis], order, out=positions[axis])
+    del centred
+    stages = _stages(positions, canonical)
     skipped = len(stages) - LEVELS
     levels = _described(stages[:LEVELS], placed.axes, dtype)
     finest = stages[skipped]
-    near = _nearest(finest.canonical, canonical[order], NEIGHBORS)
+    near = _nearest(finest.canonical, canonical, NEIGHBORS)
     overview = Overview(_described(stages[skipped:], placed.axes, dtype), near)
     return Graph(levels, overview, order, inverse, placed)
 
@@ -149,10 +154,24 @@ def _ordered(points: Array) -> tuple[Pose, Array, Array, Rows]:
     if placed.dimensions == 1:
         raise CloudError("all points lie on one line; normals of a line are undefined")
     step = _ROUNDING * placed.size / np.sqrt(len(points)) or 1.0
-    centred = points - placed.centre
-    centred = (centred - centred.mean(0)) / step  # twice: a far origin rounds the centre
-    canonical = np.round(centred @ placed.axes.T)
+    centred, canonical = room(points.shape, np.float64), room(points.shape, np.float64)
+
+    def centre(rows: slice) -> None:
+        centred[rows] = points[rows] - placed.centre
+
+    def turn(rows: slice) -> None:
+        centred[rows] = (centred[rows] - middle) / step
+        canonical[rows] = np.round(centred[rows] @ placed.axes.T)
+
+    in_chunks(centre, len(points))
+    middle = centred.mean(0)  # twice: a far origin rounds the centre
+    in_chunks(turn, len(points))
     return placed, centred, canonical, morton_order(canonical)
+
+
+def _taken(points: Array, rows: Rows) -> Array:
+    """Some of the points (n, 3)."""
+    return np.take(points, rows, axis=0, out=room((len(rows), 3), np.float64))
 
 
 class _Gaussians(NamedTuple):
@@ -166,7 +185,7 @@ class _Gaussians(NamedTuple):
     @classmethod
     def empty(cls, count: int) -> "_Gaussians":
         """Room for so many."""
-        return cls(np.empty((3, count)), np.empty((6, count)))
+        return cls(room((3, count), np.float64), room((6, count), np.float64))
 
 
 class _Stage(NamedTuple):
@@ -189,8 +208,8 @@ def _stages(positions: Array, canonical: Array) -> list[_Stage]:
             count = LEVELS + 1 + len(stages)
         sampled = _farthest_points(canonical)
         stages.append(_Stage(positions, canonical, *_neighborhoods(positions, canonical), sampled))
-        positions = np.ascontiguousarray(positions[:, sampled])
-        canonical = canonical[sampled]
+        positions = np.take(positions, sampled, 1, out=room((3, len(sampled)), np.float64))
+        canonical = _taken(canonical, sampled)
     return stages
 
 
@@ -213,7 +232,7 @@ def _described(stages: list[_Stage], axes: Array, dtype: type[np.floating[Any]])
 
 def _nearest(points: Array, queries: Array, k: int) -> Nearest:
     """Rows (k, m) of the points (n, 3) that are nearest to each query (m, 3), by distance."""
-    tree, found = KDTree(points), np.empty((k, len(queries)), np.int32)
+    tree, found = KDTree(points), room((k, len(queries)), np.int32)
     for start in range(0, len(queries), _SEARCH):
         rows = slice(start, start + _SEARCH)
         found[:, rows] = tree.query(queries[rows], k=k)[1].T
@@ -228,11 +247,11 @@ def _neighborhoods(positions: Array, canonical: Array) -> tuple[Nearest, Array, 
     """
     found = _nearest(canonical, canonical, NEIGHBORS + 1)
     found[0] = np.arange(found.shape[1])
-    reach = np.empty(found.shape[1])
+    reach = room(found.shape[1:], np.float64)
     in_chunks(
         lambda rows: measure_reach(positions, found, rows.start, rows.stop, reach), len(reach)
     )
-    return np.ascontiguousarray(found[:-1]), reach, float(np.sqrt(reach).mean())
+    return found[:-1], reach, float(np.sqrt(reach).mean())
 
 
 def _farthest_points(canonical: Array) -> Rows:
@@ -245,52 +264,40 @@ def _farthest_points(canonical: Array) -> Rows:
     n = len(canonical)
     count = max(-(-n // RATIO), min(SMALLEST_LEVEL, n))
     blocks = -(-n // _BLOCK)
-    rows = np.linspace(0, n, blocks + 1).astype(np.int64)
-    width = int(np.diff(rows).max())
-    members = np.minimum(rows[:-1, None] + np.arange(width), rows[1:, None] - 1)  # pads by repeats
-    picked, reach = _farthest_order(canonical[members].astype(np.float32), count)
-    best = np.argsort(-reach, axis=None, kind="stable")[:count]
-    chosen = np.take_along_axis(members, picked, 1).ravel()[best]
-    return np.sort(chosen)  # keeps the Morton order
-
-
-def _farthest_order(blocks: NDArray[np.float32], count: int) -> tuple[Rows, NDArray[np.float32]]:
-    """The first rows of each block (b, s, 3) in order of farthest point sampling.
-
-    Returns:
-        The rows, and the squared distance of each to those before it; both (b, t), and the
-        ``count`` farthest of all are among them.
-    """
-    axes_first = np.ascontiguousarray(blocks.transpose(2, 0, 1))
-    count_of_blocks, width = axes_first.shape[1:]
-    nearest = np.full((count_of_blocks, width), np.inf, np.float32)
-    order, reach = np.empty(nearest.shape, np.int64), np.empty(nearest.shape, np.float32)
-    choice = (axes_first**2).sum(0).argmax(1)
-    state = choice, nearest, order, reach
+    starts = np.linspace(0, n, blocks + 1).astype(np.int64)
+    width = int(np.diff(starts).max())
+    nearest = np.full((blocks, width), np.inf, np.float32)
+    order, reach = np.empty((blocks, width), np.int16), np.full_like(nearest, -1.0)
     for first in range(0, width, _STEPS):
         done = min(first + _STEPS, width)
-        _sample(axes_first, first, done, *state)
-        if done * count_of_blocks >= count:
-            last = np.partition(reach[:, :done].ravel(), -count)[-count]
+        _sample(canonical, starts, first, done, nearest, order, reach)
+        if done * blocks >= count:
+            last = np.partition(reach[:, :done], -count, axis=None)[-count]
             if nearest.max() <= last:
                 break
-    return order[:, :done], reach[:, :done]
+    taken = reach[:, :done] > last
+    ties = np.flatnonzero(reach[:, :done] == last)[: count - taken.sum()]
+    taken.ravel()[ties] = True
+    block, step = np.nonzero(taken)
+    return np.sort(starts[block] + order[block, step])  # keeps the Morton order
 
 
 def _sample(
-    blocks: NDArray[np.float32],
+    canonical: Array,
+    starts: Rows,
     first: int,
     last: int,
-    choice: Rows,
     nearest: NDArray[np.float32],
-    order: Rows,
+    order: NDArray[np.int16],
     reach: NDArray[np.float32],
 ) -> None:
     """Steps of farthest point sampling in all blocks; see ``sample_farthest``."""
-    state = choice, nearest, order, reach
+    state = nearest, order, reach
     in_chunks(
-        lambda part: sample_farthest(blocks, first, last, part.start, part.stop, *state),
-        len(choice),
+        lambda part: sample_farthest(
+            canonical, starts, first, last, part.start, part.stop, *state
+        ),
+        len(nearest),
         _BLOCKS,
     )
 
@@ -311,9 +318,9 @@ def _parents(stage: _Stage, above: _Stage | None) -> tuple[Nearest, Array]:
     if above is None:
         return np.empty((0, n), np.int32), np.empty((0, n))
     found = _nearest(above.canonical, stage.canonical, PARENTS + 1)
-    weights, given = np.empty((PARENTS, n)), (above.positions, stage.positions, found)
+    weights, given = room((PARENTS, n), np.float64), (above.positions, stage.positions, found)
     in_chunks(lambda rows: weigh_parents(*given, rows.start, rows.stop, weights), n)
-    return np.ascontiguousarray(found[:-1]), weights
+    return found[:-1], weights
 
 
 def _carried(gaussians: _Gaussians, parents: Nearest, weights: Array) -> _Gaussians:
@@ -337,7 +344,7 @@ def _level(
     dtype: type[np.floating[Any]],
 ) -> Level:
     n = stage.positions.shape[1]
-    frames, moments = np.empty((3, 3, n), dtype), np.empty((len(MOMENT_PARITY), n), dtype)
+    frames, moments = room((3, 3, n), dtype), room((len(MOMENT_PARITY), n), dtype)
     here = stage.positions, stage.neighbors, stage.reach, stage.radius
     means, spreads = (np.stack(parts) for parts in zip(*wide, strict=True))
     given = *here, axes, _TIE_BREAK, means, spreads

@@ -51,45 +51,51 @@ def weigh_parents(
 
 @compiled
 def sample_farthest(
-    blocks: Real,
+    points: Array,
+    starts: Rows,
     first: int,
     last: int,
     start: int,
     stop: int,
-    choice: Rows,
-    nearest: Real,
-    order: Rows,
-    reach: Real,
+    nearest: NDArray[np.float32],
+    order: NDArray[np.int16],
+    reach: NDArray[np.float32],
 ) -> None:
     """Steps of farthest point sampling, in each block of points on its own.
 
     Args:
-        blocks: (3, b, s) the points.
-        first: The first step.
+        points: (n, 3).
+        starts: (b + 1,) the first point of each block, and n.
+        first: The first step; before step 0 all distances are infinite.
         last: One past the last step.
         start: See above; of blocks, which are rows of all that follow.
         stop: See above.
-        choice: (b,) the point to be taken next; updated.
         nearest: (b, s) squared distance of each point from those taken; updated.
-        order: (b, s) the points taken, in their order.
+        order: (b, s) the points taken, counted within the block.
         reach: (b, s) the squared distance of each of them from those before it.
     """
+    x, y, z = np.empty_like(nearest[0]), np.empty_like(nearest[0]), np.empty_like(nearest[0])
     for b in range(start, stop):
-        x, y, z, near = blocks[0, b], blocks[1, b], blocks[2, b], nearest[b]
-        for step in range(first, last):
-            taken = choice[b]
+        count, near = starts[b + 1] - starts[b], nearest[b]
+        for i in range(count):
+            x[i], y[i], z[i] = points[starts[b] + i]
+        for i in range(count, len(near)):
+            near[i] = 0  # a shorter block
+        for step in range(first, min(last, count)):
+            taken, farthest = 0, near.dtype.type(-1)
+            for i in range(count):
+                ranked = near[i] if step else x[i] * x[i] + y[i] * y[i] + z[i] * z[i]
+                farthest = max(farthest, ranked)
+            for i in range(count):
+                ranked = near[i] if step else x[i] * x[i] + y[i] * y[i] + z[i] * z[i]
+                if ranked >= farthest:
+                    taken = i
+                    break
             order[b, step], reach[b, step] = taken, near[taken]
             u, v, w = x[taken], y[taken], z[taken]
-            farthest = near.dtype.type(-1)
-            for i in range(len(near)):
+            for i in range(count):
                 squared = (x[i] - u) ** 2 + (y[i] - v) ** 2 + (z[i] - w) ** 2
-                near[i] = squared if squared < near[i] else near[i]
-            for i in range(len(near)):
-                farthest = near[i] if near[i] > farthest else farthest
-            i = 0
-            while near[i] < farthest:
-                i += 1
-            choice[b] = i
+                near[i] = min(near[i], squared)
 
 
 @compiled

@@ -11,6 +11,7 @@ from torch import Tensor
 from .geometry import Array
 from .graph_loops import Nearest
 from .network import Answer
+from .storage import room
 from .tensorframes.edge_loops import Real, squared_distance
 from .tensorframes.loops import array, compiled, in_chunks
 
@@ -86,7 +87,7 @@ def influence(listeners: Placed, speakers: Placed, rows: Nearest) -> Real:
         rows: (k, n) for each listener, rows of speakers, by distance; the last one only tells how
             far that is.
     """
-    heard = np.empty(rows.shape, listeners.answer.logit.numpy().dtype)
+    heard = room(rows.shape, listeners.answer.logit.numpy().dtype)
     mine, theirs = (array(one.answer.normals) for one in (listeners, speakers))
     given = mine, theirs, listeners.positions, speakers.positions, rows, HEIGHT
     in_chunks(lambda part: _influence(*given, part.start, part.stop, heard), rows.shape[1])

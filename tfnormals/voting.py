@@ -69,7 +69,11 @@ class Voting(nn.Module):
         receivers: Receivers,
     ) -> Directions:
         """Directions after the votes."""
-        known = torch.cat([context, before.doubt[:, None]], 1)
+        (known,) = chunked(
+            lambda rows: [torch.cat([context[rows], before.doubt[rows, None]], 1)],
+            len(context),
+            (0,),
+        )
         sent = rowwise(self.sender, known)
         count = None
         if isinstance(receivers, LazyNeighborhoods) and compilable(sent):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CloudError
+from ..storage import room
 from .table import Table
 
 # Columns of normals in PLY, text and NPY; PCD has its own names for the first three.
@@ -96,12 +97,11 @@ class Cloud:
                 f"normals {normals.shape} and confidence {confidence.shape} "
                 f"do not fit {shape[0]} points; give {shape} and {shape[:1]}"
             )
-        columns = np.column_stack([normals, confidence]).astype(np.float32)
-        return replace(
-            self,
-            normals=columns[:, :-1].astype(np.float64),
-            content=self.content.with_normals(columns),
-        )
+        columns = room((shape[0], shape[1] + 1), np.float32)
+        columns[:, :-1], columns[:, -1] = normals, confidence
+        rounded = room(shape, np.float64)
+        rounded[...] = columns[:, :-1]
+        return replace(self, normals=rounded, content=self.content.with_normals(columns))
 
 
 def cloud_from_table(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CloudError
+from ..storage import pieces, room
 from .cloud import NORMAL_COLUMNS, Cloud
 from .las_extra import Dimension, extra_dimensions, with_description, with_floats
 from .las_header import (
@@ -29,7 +30,6 @@ from .table import BinaryTable, table_of
 _COPC = b"copc"  # user of the records that make LAZ COPC
 _COPC_LOST = "COPC becomes plain LAZ: the same points without the octree"
 _WAVES_ELSEWHERE = "waveforms stay in the .wdp file; copy it beside the output"
-_CHUNK = 1 << 18  # points that are made ready for writing at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +83,9 @@ class LasContent:
         yield self.tail[0]
 
     def _rows(self, columns: NDArray[np.float32]) -> Iterator[bytes]:
-        for start in range(0, len(columns), _CHUNK):
-            part = slice(start, start + _CHUNK)
+        for part in pieces(len(columns)):
             rows = BinaryTable(self.points[part])
-            yield rows.with_columns(NORMAL_COLUMNS, columns[part]).to_bytes()
+            yield from rows.with_columns(NORMAL_COLUMNS, columns[part]).chunks()
 
     def _shifted(self, header: LasHeader, end: int) -> LasHeader:
         """The header of a file whose points end elsewhere, so that what follows moved."""
@@ -134,7 +133,9 @@ def read_las(data: bytes) -> Cloud:
     else:
         points = _plain_points(data, header, dtype)
         end = header["points"] + points.nbytes
-    coordinates = np.column_stack([points[axis] for axis in "XYZ"]) * header["scales"]
+    coordinates = room((len(points), 3), np.float64)
+    for place, axis in enumerate("XYZ"):
+        np.multiply(points[axis], header["scales"][place], out=coordinates[:, place])
     coordinates += header["offsets"]
     losses = [_WAVES_ELSEWHERE] if header.waves_elsewhere else []
     tail = data[end:]

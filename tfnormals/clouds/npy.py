@@ -14,8 +14,9 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from ..errors import CloudError
+from ..storage import room
 from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table, columns_of
-from .table import BinaryTable, as_float64
+from .table import BinaryTable, fill
 
 _MAGIC = b"\x93NUMPY"
 # How the length of the header is stored, and its encoding.
@@ -66,8 +67,8 @@ class NpyContent:
             array = self.table.with_columns(names, columns).rows
         else:
             own = self.array[:, : self.width]
-            parts = [own, columns]
-            array = np.concatenate(parts, axis=1, dtype=own.dtype, casting="same_kind")
+            array = room((len(own), self.width + columns.shape[1]), own.dtype)
+            array[:, : self.width], array[:, self.width :] = own, columns
         return replace(self, array=array)
 
     def chunks(self) -> Iterator[bytes]:
@@ -98,8 +99,10 @@ def read_npy(data: bytes) -> Cloud:
         )
     if len(array) == 0:
         raise CloudError("no points in it; at least one is needed")
+    points = room((len(array), min(array.shape[1], 3)), np.float64)
+    fill(points, array[:, :3])
     return Cloud(
-        points=as_float64(array[:, :3]),
+        points=points,
         normals=None,
         viewpoint=None,
         content=NpyContent(array, array.shape[1], version),
@@ -117,10 +120,10 @@ def read_array(data: bytes) -> tuple[NDArray[Any], tuple[int, int]]:
     if dtype.hasobject:
         raise CloudError(f"an array of Python objects ({dtype}); save plain numbers")
     promised = prod(shape)
-    room = len(data) - header.size
-    if promised * dtype.itemsize > room:
+    held = len(data) - header.size
+    if promised * dtype.itemsize > held:
         raise CloudError(
-            f"the header promises {promised} values, {room // dtype.itemsize} are there; "
+            f"the header promises {promised} values, {held // dtype.itemsize} are there; "
             "get a complete file"
         )
     array: NDArray[Any] = np.ndarray(shape, dtype, data, header.size, order=header.order)

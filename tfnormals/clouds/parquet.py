@@ -69,7 +69,7 @@ class ParquetTable:
                 arrow = arrow.set_column(place, field, pa.array(column))
         return replace(self, arrow=arrow)
 
-    def to_bytes(self) -> bytes:
+    def chunks(self) -> Iterator[bytes]:
         """A file with as many rows in each group as the one that was read."""
         from pyarrow import parquet as pq
 
@@ -80,7 +80,7 @@ class ParquetTable:
             for count in filter(None, (group.num_rows for group in groups)):
                 writer.write_table(self.arrow.slice(start, count), row_group_size=count)
                 start += count
-        return stream.getvalue()
+        yield stream.getvalue()
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -112,7 +112,7 @@ class ParquetContent:
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes of the file in one piece."""
-        yield self.table.to_bytes() if self.data is None else self.data
+        yield from self.table.chunks() if self.data is None else [self.data]
 
 
 def is_parquet(data: bytes) -> bool:

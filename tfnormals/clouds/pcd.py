@@ -72,7 +72,7 @@ class PcdContent:
     def chunks(self) -> Iterator[bytes]:
         """The bytes of the file, piece by piece."""
         yield b"".join(self.header.lines)
-        yield self.table.to_bytes()
+        yield from self.table.chunks()
         yield self.after
 
 
@@ -80,13 +80,14 @@ class PcdContent:
 class _PackedTable(BinaryTable):
     """Rows that are stored field by field, compressed."""
 
-    def to_bytes(self) -> bytes:
+    def chunks(self) -> Iterator[bytes]:
         """The two sizes and the packed fields."""
         raw = b"".join(self.rows[name].tobytes() for name in self.rows.dtype.names or ())
         if len(raw) >= 2**32:
             raise CloudError("more than 4 GB cannot be compressed; store the input as binary")
         packed = lzf.compress(raw, len(raw) + len(raw) // 16 + 16)  # it grows by 1/32 at worst
-        return _SIZES.pack(len(packed), len(raw)) + packed
+        yield _SIZES.pack(len(packed), len(raw))
+        yield packed
 
 
 def is_pcd(data: bytes) -> bool:

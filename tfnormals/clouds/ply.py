@@ -76,7 +76,7 @@ class PlyContent:
         """The bytes of the file, piece by piece."""
         yield self.newline.join([*self.header, b""])
         yield self.body.before
-        yield self.body.vertices.to_bytes()
+        yield from self.body.vertices.chunks()
         yield self.body.after
 
 

@@ -55,9 +55,9 @@ class ListTable:
             cells[name] = [raw[place : place + 4] for place in range(0, len(raw), 4)]
         return replace(self, cells=cells, types=self.types | types)
 
-    def to_bytes(self) -> bytes:
+    def chunks(self) -> Iterator[bytes]:
         """The rows, one after the other."""
-        return b"".join(chain.from_iterable(zip(*self.cells.values(), strict=True)))
+        yield b"".join(chain.from_iterable(zip(*self.cells.values(), strict=True)))
 
 
 def has_lists(element: PlyElement) -> bool:

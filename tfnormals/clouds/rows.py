@@ -1,6 +1,6 @@
 """Points as lines of text, whose existing cells are never rewritten."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from operator import itemgetter
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CloudError
+from ..storage import pieces
 
 # Nine digits tell every float32 from its neighbours.
 _FLOAT32 = b"%.9g"
@@ -79,9 +80,10 @@ class TextRows:
             lines = self._extended(lines, values[:, coming])
         return replace(self, lines=lines, names=self.names + tuple(names[j] for j in coming))
 
-    def to_bytes(self) -> bytes:
+    def chunks(self) -> Iterator[bytes]:
         """The lines, each with its line end."""
-        return self.newline.join([*self.lines, b""])
+        for some in pieces(len(self)):
+            yield self.newline.join([*self.lines[some], b""])
 
     @property
     def _glue(self) -> bytes:

@@ -1,11 +1,13 @@
 """Points as rows of named columns, in the very types a file stores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..storage import pieces, room
 
 
 class Table(Protocol):
@@ -28,8 +30,8 @@ class Table(Protocol):
             values: `(n, k)`.
         """
 
-    def to_bytes(self) -> bytes:
-        """The rows as the file holds them."""
+    def chunks(self) -> Iterator[bytes]:
+        """The rows as the file holds them, piece by piece."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,21 +56,25 @@ class BinaryTable:
 
     def values(self, names: Sequence[str]) -> NDArray[np.float64]:
         """The named columns as float64, `(n, len(names))`."""
-        return np.column_stack([as_float64(self.rows[name]) for name in names])
+        columns = room((len(self), len(names)), np.float64)
+        for place, name in enumerate(names):
+            fill(columns[:, place], self.rows[name])
+        return columns
 
     def with_columns(self, names: Sequence[str], values: NDArray[np.float32]) -> "BinaryTable":
         """The table with float32 columns, replaced where they stand or else appended."""
         kept = self._fields()
         fields = kept | dict.fromkeys(names, np.dtype(f"{self.byte_order}f4"))
         dtype = np.dtype({"names": list(fields), "formats": list(fields.values())})
-        rows = np.empty(len(self), dtype)
+        rows = room((len(self),), dtype)
         for name in fields:
             rows[name] = values[:, names.index(name)] if name in names else self.rows[name]
         return replace(self, rows=rows)
 
-    def to_bytes(self) -> bytes:
-        """The rows, one after the other."""
-        return self.rows.tobytes()
+    def chunks(self) -> Iterator[bytes]:
+        """The rows, one after the other, some at a time."""
+        for some in pieces(len(self)):
+            yield self.rows[some].tobytes()
 
     def _fields(self) -> dict[str, np.dtype[Any]]:
         dtype = self.rows.dtype
@@ -81,6 +87,12 @@ def table_of(columns: Mapping[str, NDArray[np.float64]], count: int) -> BinaryTa
     for name, values in columns.items():
         rows[name] = values
     return BinaryTable(rows)
+
+
+def fill(target: NDArray[np.float64], numbers: NDArray[Any]) -> None:
+    """Copies the numbers, without a warning about signalling NaN."""
+    with np.errstate(invalid="ignore"):
+        target[...] = numbers
 
 
 def as_float64(numbers: NDArray[Any]) -> NDArray[np.float64]:

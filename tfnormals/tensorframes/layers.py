@@ -180,7 +180,7 @@ class EdgeLayer(nn.Module):
         self, sent: Float[Tensor, "n h"], vectors: Float[Tensor, "3 v n"], near: LazyNeighborhoods
     ) -> Callable[[slice], Float[Tensor, "2 m h"]]:
         """The same for some of the receivers, in loops, where no gradient is kept."""
-        arrows, says = array(vectors.flatten(0, 1).T), array(sent)
+        says, arrows = array(sent), array(rowwise(Tensor.contiguous, vectors.flatten(0, 1).T))
         place = array(near.positions), array(near.reach), near.radius, array(near.frames)
         neighbors, (even_weight, odd_weight) = array(near.neighbors), self._edge_weights()
         k = len(neighbors)

@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..storage import room
+
 CHUNK = 4096
 """Points processed at a time; temporaries stay in the cache."""
 
@@ -123,4 +125,6 @@ def _widened(part: Tensor, axis: int, count: int) -> Tensor:
     """An empty tensor like a part, for all points."""
     shape = list(part.shape)
     shape[axis] = count
-    return part.new_empty(shape)
+    if part.device.type != "cpu":
+        return part.new_empty(shape)
+    return torch.from_numpy(room(tuple(shape), part.numpy().dtype))
