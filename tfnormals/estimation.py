@@ -150,8 +150,8 @@ def estimate(
         sight = faced / unit_length - used if toward is None else faced
         unit, sure = facing(unit, sight)
         unseen = int((~np.isfinite(sight)).any(1).sum())
-    normals, confidence = room(points.shape, np.float64), np.zeros(len(points))
-    normals[~finite] = np.nan
+    normals, confidence = room(points.shape, np.float64), room(points.shape[:1], np.float64)
+    normals[~finite], confidence[~finite] = np.nan, 0
     normals[finite], confidence[finite] = unit, np.clip(sure * cosine, 0, 1)
     return Estimate(normals, confidence, symmetric, planar, int((~finite).sum()), unseen)
 
@@ -181,8 +181,11 @@ def _surface(
             answer = _sided(answer, graph, network)
     unit, logit, error = (_spread_out(part, graph.inverse) for part in answer.to("cpu"))
     planar = graph.pose.dimensions < 3
-    sure = np.zeros(len(unit)) if planar else np.tanh(LOGIT_SCALE * logit / 2)
-    return _Found(unit, sure, 1 - error**SINE_POWER, graph.pose.symmetric, planar)
+    sure, cosine = logit, error
+    for rows in pieces(len(points)):
+        sure[rows] = 0 if planar else np.tanh(LOGIT_SCALE * logit[rows] / 2)
+        cosine[rows] = 1 - error[rows] ** SINE_POWER
+    return _Found(unit, sure, cosine, graph.pose.symmetric, planar)
 
 
 def _spread_out(part: Tensor, inverse: Rows) -> Array:

@@ -216,7 +216,8 @@ def _stages(positions: Array, canonical: Array) -> list[_Stage]:
 def _described(stages: list[_Stage], axes: Array, dtype: type[np.floating[Any]]) -> list[Level]:
     """The levels with frames and features; the first counts as the cloud, the last as its end."""
     points = stages[0].positions
-    pooled = [_Gaussians(points, np.zeros((6, points.shape[1])))]
+    pooled = [_Gaussians(points, _Gaussians.empty(points.shape[1]).spreads)]
+    pooled[0].spreads[:] = 0
     for stage in stages[:-1]:
         pooled.append(_pooled(pooled[-1], stage))
     last = stages[-1]._replace(sampled=np.empty(0, np.int64))
@@ -346,8 +347,7 @@ def _level(
     n = stage.positions.shape[1]
     frames, moments = room((3, 3, n), dtype), room((len(MOMENT_PARITY), n), dtype)
     here = stage.positions, stage.neighbors, stage.reach, stage.radius
-    means, spreads = (np.stack(parts) for parts in zip(*wide, strict=True))
-    given = *here, axes, _TIE_BREAK, means, spreads
+    given = *here, axes, _TIE_BREAK, *wide[0], *wide[1]
     in_chunks(lambda rows: describe(*given, rows.start, rows.stop, frames, moments), n)
     return Level(
         frames,

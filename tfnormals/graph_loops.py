@@ -161,8 +161,10 @@ def describe(
     radius: float,
     axes: Array,
     tie_break: float,
-    means: Array,
-    spreads: Array,
+    near_means: Array,
+    near_spreads: Array,
+    far_means: Array,
+    far_spreads: Array,
     start: int,
     stop: int,
     frames: Real,
@@ -182,21 +184,18 @@ def describe(
         radius: The unit of length.
         axes: (3, 3) canonical axes, as rows.
         tie_break: The weight of these.
-        means: (2, 3, n) of the wider neighbourhoods.
-        spreads: (2, 6, n) their covariances.
+        near_means: (3, n) of a wider neighbourhood.
+        near_spreads: (6, n) its covariances.
+        far_means: (3, n) of one wider still.
+        far_spreads: (6, n) its covariances.
         start: The first point.
         stop: One past the last.
         frames: Rows are axes.
         moments: See ``graph.MOMENT_PARITY``.
     """
     k = len(neighbors)
-    offset, weight, spread = np.empty((k, 3)), np.empty(k), np.empty(6)
-    frame, matrix, vectors, shift = (
-        np.empty((3, 3)),
-        np.empty((3, 3)),
-        np.empty((3, 3)),
-        np.empty(3),
-    )
+    offset, weight = np.empty((k, 3)), np.empty(k)
+    frame, matrix, vectors = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
     for i in range(start, stop):
         total = 0.0
         for j in range(k):
@@ -213,23 +212,39 @@ def describe(
             moments[a, i] = math.sqrt(max(matrix[a, a], 0.0))
             for b in range(3):
                 frames[a, b, i] = frame[a, b]
-        for wide in range(2):
-            for a in range(3):
-                shift[a] = (means[wide, a, i] - positions[a, i]) / radius
-            trace = spreads[wide, 0, i] + spreads[wide, 1, i] + spreads[wide, 2, i]
-            trace += 1e-12 * radius * radius
-            for c in range(6):
-                spread[c] = spreads[wide, c, i] / trace
-            _fill(matrix, spread)
-            for a in range(3):
-                moments[3 + 9 * wide + a, i] = _dot(frame[a], shift)
-                for b in range(3):
-                    vectors[a, b] = _dot(frame[a], matrix[b])
-            for a in range(3):
-                moments[6 + 9 * wide + a, i] = _dot(vectors[a], frame[a])
-            moments[9 + 9 * wide, i] = _dot(vectors[0], frame[1])
-            moments[10 + 9 * wide, i] = _dot(vectors[0], frame[2])
-            moments[11 + 9 * wide, i] = _dot(vectors[1], frame[2])
+        _see(near_means, near_spreads, positions, radius, frame, 3, i, moments)
+        _see(far_means, far_spreads, positions, radius, frame, 12, i, moments)
+
+
+@compiled
+def _see(
+    means: Array,
+    spreads: Array,
+    positions: Array,
+    radius: float,
+    frame: Array,
+    at: int,
+    i: int,
+    moments: Real,
+) -> None:
+    """Fills in nine moments of a wider neighbourhood of a point, seen in its frame."""
+    shift, spread = np.empty(3), np.empty(6)
+    matrix, half = np.empty((3, 3)), np.empty((3, 3))
+    for a in range(3):
+        shift[a] = (means[a, i] - positions[a, i]) / radius
+    trace = spreads[0, i] + spreads[1, i] + spreads[2, i] + 1e-12 * radius * radius
+    for c in range(6):
+        spread[c] = spreads[c, i] / trace
+    _fill(matrix, spread)
+    for a in range(3):
+        moments[at + a, i] = _dot(frame[a], shift)
+        for b in range(3):
+            half[a, b] = _dot(frame[a], matrix[b])
+    for a in range(3):
+        moments[at + 3 + a, i] = _dot(half[a], frame[a])
+    moments[at + 6, i] = _dot(half[0], frame[1])
+    moments[at + 7, i] = _dot(half[0], frame[2])
+    moments[at + 8, i] = _dot(half[1], frame[2])
 
 
 @compiled

@@ -18,7 +18,7 @@ from .graph import LEVELS, MOMENT_PARITY, Level
 from .tensorframes import EdgeLayer, Features, LazyNeighborhoods, turned
 from .tensorframes.handedness import both_hands, hands_averaged, parity_of
 from .tensorframes.layers import Receivers, VectorLinear, measured
-from .tensorframes.loops import chunked, rowwise
+from .tensorframes.loops import chunked
 from .voting import Directions, Voting
 
 
@@ -210,9 +210,14 @@ class TensorFramesPointNet(nn.Module):
 
         prediction = self(levels, advance)
         lines, doubt = self.voted(prediction, levels)[-1]
-        logit = (prediction.side * lines).sum(0)
-        normals = torch.where(logit < 0, -lines, lines)
-        return Answer(normals.T, logit.abs(), doubt.sigmoid())
+
+        def answer(rows: slice) -> Answer:
+            line = lines[:, rows]
+            logit = (prediction.side[:, rows] * line).sum(0)
+            normals = torch.where(logit < 0, -line, line)
+            return Answer(normals.T, logit.abs(), doubt[rows].sigmoid())
+
+        return Answer(*chunked(answer, len(doubt), (0, 0, 0)))
 
     def _stem(self, receivers: Receivers) -> Features:
         def start(rows: slice) -> Features:
@@ -231,9 +236,16 @@ class TensorFramesPointNet(nn.Module):
         self, features: Features, skipped: Features, level: LevelTensors, index: int
     ) -> Features:
         """Features of the coarser level, interpolated and added to those of the finer one."""
+        scalars, vectors = self.lower_scalars[index], self.lower_vectors[index]
         above = Features(
-            rowwise(self.lower_scalars[index], features.scalars),
-            self.lower_vectors[index](features.vectors),
+            *chunked(
+                lambda rows: [
+                    scalars(features.scalars[rows]),
+                    vectors(features.vectors[..., rows]),
+                ],
+                len(features.scalars),
+                (0, 2),
+            )
         )
 
         def interpolated(rows: slice) -> Features:

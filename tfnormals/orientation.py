@@ -13,7 +13,7 @@ from .graph_loops import Nearest
 from .network import Answer
 from .storage import room
 from .tensorframes.edge_loops import Real, squared_distance
-from .tensorframes.loops import array, compiled, in_chunks
+from .tensorframes.loops import array, chunked, compiled, in_chunks
 
 OVERVIEW_WEIGHT = 2.0
 """Weight of the overview's logits beside a point's own; chosen on held-out meshes."""
@@ -151,8 +151,14 @@ def _sum_heard(
 
 def _turned(answer: Answer, logit: Float[Tensor, " n"]) -> Answer:
     """The answer with other logits of its normals."""
-    normals = torch.where((logit < 0)[:, None], -answer.normals, answer.normals)
-    return Answer(normals, logit.abs(), answer.error)
+
+    def turned(rows: slice) -> Answer:
+        normals = answer.normals[rows]
+        normals = torch.where((logit[rows] < 0)[:, None], -normals, normals)
+        return Answer(normals, logit[rows].abs(), answer.error[rows])
+
+    with torch.no_grad():
+        return Answer(*chunked(turned, len(logit), (0, 0, 0)))
 
 
 def facing(normals: Array, sight: Array) -> tuple[Array, Array]:
