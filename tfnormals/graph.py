@@ -116,7 +116,7 @@ def build_graph(points: Array, dtype: type[np.floating[Any]] = np.float64) -> Gr
     placed, centred, canonical, order = _ordered(points)
     canonical = _taken(canonical, order)
     first = np.r_[True, (canonical[1:] != canonical[:-1]).any(1)]
-    inverse = np.empty(len(points), np.int64)
+    inverse = room(order.shape, np.int64)
     inverse[order] = np.cumsum(first) - 1
     if not first.all():
         order, canonical = order[first], canonical[first]
@@ -166,7 +166,9 @@ def _ordered(points: Array) -> tuple[Pose, Array, Array, Rows]:
     in_chunks(centre, len(points))
     middle = centred.mean(0)  # twice: a far origin rounds the centre
     in_chunks(turn, len(points))
-    return placed, centred, canonical, morton_order(canonical)
+    order = room(points.shape[:1], np.int64)
+    order[:] = morton_order(canonical)
+    return placed, centred, canonical, order
 
 
 def _taken(points: Array, rows: Rows) -> Array:

@@ -180,8 +180,7 @@ class TensorFramesPointNet(nn.Module):
                 done()
             skipped.append(features)
             if index < LEVELS - 1:
-                receivers = level.receivers.among(level.sampled)
-                features = self.abstract[index](features, receivers)
+                features = self.abstract[index](features, level.receivers, level.sampled)
         for index in reversed(range(LEVELS)):
             if index < LEVELS - 1:
                 features = self._lowered(features, skipped[index], levels[index], index)

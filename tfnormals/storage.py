@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .errors import CloudError
 
-IN_FILES = 4_000_000
+IN_FILES = 1_000_000
 """Points beyond which what is kept of each lies in temporary files, not in memory."""
 PIECE = 1 << 18
 """Points handled at a time where that costs nothing."""

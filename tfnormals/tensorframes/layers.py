@@ -8,7 +8,7 @@ decided anywhere (DESIGN.md section 2, trap 1).
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from .edge_loops import EDGE_FEATURES, FAINTEST, gather_features, pool_messages
+from .edge_loops import EDGE_FEATURES, FAINTEST, Real, Rows, gather_features, pool_messages
 from .frames import turned
 from .handedness import both_hands, hands_averaged, parity_of
 from .loops import array, chunked, compilable, rowwise
@@ -146,22 +146,32 @@ class EdgeLayer(nn.Module):
         self.register_buffer("seen_parity", seen, persistent=False)
         self.register_buffer("said_parity", parity_of(scalars_out, vectors_out), persistent=False)
 
-    def forward(self, features: Features, receivers: Receivers) -> Features:
-        """Features of the receivers, given those of the senders."""
+    def forward(
+        self,
+        features: Features,
+        receivers: Receivers,
+        among: Int[Tensor, " m"] | None = None,
+    ) -> Features:
+        """Features of the receivers, or of some among them, given those of the senders."""
         sent = rowwise(self.sender, features.scalars)
-        hear = None
         if isinstance(receivers, LazyNeighborhoods) and compilable(sent):
-            hear = self._hearing(sent, features.vectors, receivers)
+            hear = self._hearing(sent, features.vectors, receivers, among)
+        else:
+            hear = partial(self._heard, sent, features.vectors)
 
         def receive(rows: slice) -> Features:
-            some = receivers.among(rows)
-            heard = hear(rows) if hear else self._heard(sent, features.vectors, some)
-            return self._updated(features, some, heard)
+            some = receivers.among(rows if among is None else among[rows])
+            return self._updated(features, some, hear(some, rows))
 
-        return Features(*chunked(receive, receivers.neighbors.shape[1], (0, 2)))
+        count = receivers.neighbors.shape[1] if among is None else len(among)
+        return Features(*chunked(receive, count, (0, 2)))
 
     def _heard(
-        self, sent: Float[Tensor, "n h"], vectors: Float[Tensor, "3 v n"], receivers: Receivers
+        self,
+        sent: Float[Tensor, "n h"],
+        vectors: Float[Tensor, "3 v n"],
+        receivers: Receivers,
+        _: slice,
     ) -> Float[Tensor, "2 m h"]:
         """The pooled messages of both hands."""
         neighbors, edges, v = receivers.neighbors, receivers.edges, vectors.shape[1]
@@ -177,26 +187,30 @@ class EdgeLayer(nn.Module):
         return _Pooled.apply(message.view(k, m, -1), change.view(k, m, -1))
 
     def _hearing(
-        self, sent: Float[Tensor, "n h"], vectors: Float[Tensor, "3 v n"], near: LazyNeighborhoods
-    ) -> Callable[[slice], Float[Tensor, "2 m h"]]:
-        """The same for some of the receivers, in loops, where no gradient is kept."""
+        self,
+        sent: Float[Tensor, "n h"],
+        vectors: Float[Tensor, "3 v n"],
+        receivers: LazyNeighborhoods,
+        among: Int[Tensor, " m"] | None,
+    ) -> Callable[[Receivers, slice], Float[Tensor, "2 m h"]]:
+        """The same in loops, where no gradient is kept."""
         says, arrows = array(sent), array(rowwise(Tensor.contiguous, vectors.flatten(0, 1).T))
-        place = array(near.positions), array(near.reach), near.radius, array(near.frames)
-        neighbors, (even_weight, odd_weight) = array(near.neighbors), self._edge_weights()
-        k = len(neighbors)
+        weights = self._edge_weights()
+        whole = _placed(receivers) if among is None else None
 
-        def some(start: int, stop: int) -> Float[Tensor, "2 m h"]:
-            even = sent.new_empty(k * (stop - start), len(even_weight))
-            odd = sent.new_empty(k * (stop - start), len(odd_weight))
-            gather_features(*place, neighbors, start, arrows, array(even), array(odd))
-            pooled = sent.new_empty(2, stop - start, sent.shape[1])
-            adds, turns = array(even @ even_weight), array(odd @ odd_weight)
-            pool_messages(says, neighbors, start, adds, turns, array(pooled))
-            return pooled
-
-        def hear(rows: slice) -> Float[Tensor, "2 m h"]:
-            stops = [*range(rows.start, rows.stop, POOL_CHUNK), rows.stop]
-            return torch.cat([some(*ends) for ends in pairwise(stops)], 1)
+        def hear(some: Receivers, rows: slice) -> Float[Tensor, "2 m h"]:
+            place = whole or _placed(some)
+            first = rows.start if whole else 0
+            count, parts = some.neighbors.shape[1], []
+            for start in range(first, first + count, POOL_CHUNK):
+                width = min(POOL_CHUNK, first + count - start)
+                features = [sent.new_empty(len(place[-1]) * width, len(w)) for w in weights]
+                gather_features(*place, start, arrows, *map(array, features))
+                adds, turns = (array(f @ w) for f, w in zip(features, weights, strict=True))
+                pooled = sent.new_empty(2, width, sent.shape[1])
+                pool_messages(says, place[-1], start, adds, turns, array(pooled))
+                parts.append(pooled)
+            return torch.cat(parts, 1)
 
         return hear
 
@@ -221,6 +235,13 @@ class EdgeLayer(nn.Module):
         across, along = vectors.tensor_split([2 * len(vectors) // 3])
         even = torch.cat([x_y, lengths, weight.new_ones(1, weight.shape[1]), across])
         return even, torch.cat([z, along])
+
+
+def _placed(near: Receivers) -> tuple[Real, Real, float, Real, Rows]:
+    """Receivers as loops take them."""
+    assert isinstance(near, LazyNeighborhoods)
+    places = array(near.positions), array(near.reach), near.radius
+    return *places, array(near.frames), array(near.neighbors)
 
 
 class _Pooled(torch.autograd.Function):
