@@ -164,10 +164,13 @@ def test_loops_hear_the_same_in_single_precision():
         torch.testing.assert_close(one.double(), other, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("place", [receivers, placed_receivers])
+@pytest.mark.parametrize("learning", [True, False])
 @each_width
-def test_some_of_the_receivers_get_what_they_get_among_all(outputs):
+def test_some_of_the_receivers_get_what_they_get_among_all(place, learning, outputs):
     layer, rows = layer_to(outputs), torch.tensor([41, 3, 17])
-    whole, few = (layer(features(), near) for near in (receivers(), receivers().among(rows)))
+    with torch.set_grad_enabled(learning):
+        whole, few = layer(features(), place()), layer(features(), place(), rows)
 
     torch.testing.assert_close(few.scalars, whole.scalars[rows], rtol=0, atol=ROUNDING)
     torch.testing.assert_close(few.vectors, whole.vectors[..., rows], rtol=0, atol=ROUNDING)
