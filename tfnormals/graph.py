@@ -218,8 +218,9 @@ def _stages(positions: Array, canonical: Array) -> list[_Stage]:
 def _described(stages: list[_Stage], axes: Array, dtype: type[np.floating[Any]]) -> list[Level]:
     """The levels with frames and features; the first counts as the cloud, the last as its end."""
     points = stages[0].positions
-    pooled = [_Gaussians(points, _Gaussians.empty(points.shape[1]).spreads)]
-    pooled[0].spreads[:] = 0
+    spreads = room((6, points.shape[1]), np.float64)
+    spreads[:] = 0
+    pooled = [_Gaussians(points, spreads)]
     for stage in stages[:-1]:
         pooled.append(_pooled(pooled[-1], stage))
     last = stages[-1]._replace(sampled=np.empty(0, np.int64))

@@ -1,6 +1,7 @@
 """Where the arrays of a cloud lie: in memory or, beyond a size, in temporary files."""
 
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ def room(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     Raises:
         CloudError: If the disk has no room.
     """
-    if max(shape) <= IN_FILES:
+    if max(shape, default=1) <= IN_FILES:
         return np.empty(shape, dtype)
     size = math.prod(shape) * np.dtype(dtype).itemsize
     folder = tempfile.gettempdir()
@@ -36,6 +37,8 @@ def room(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
             "let TMPDIR name another folder"
         )
     with tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):  # else room is promised again to the next array
+            os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, dtype, "w+", shape=shape).view(np.ndarray)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import CloudError
 from ..storage import room
 from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table, columns_of
-from .table import BinaryTable, fill
+from .table import BinaryTable, as_float64
 
 _MAGIC = b"\x93NUMPY"
 # How the length of the header is stored, and its encoding.
@@ -99,10 +99,8 @@ def read_npy(data: bytes) -> Cloud:
         )
     if len(array) == 0:
         raise CloudError("no points in it; at least one is needed")
-    points = room((len(array), min(array.shape[1], 3)), np.float64)
-    fill(points, array[:, :3])
     return Cloud(
-        points=points,
+        points=as_float64(array[:, :3]),
         normals=None,
         viewpoint=None,
         content=NpyContent(array, array.shape[1], version),

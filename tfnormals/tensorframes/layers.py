@@ -8,7 +8,6 @@ decided anywhere (DESIGN.md section 2, trap 1).
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -154,24 +153,20 @@ class EdgeLayer(nn.Module):
     ) -> Features:
         """Features of the receivers, or of some among them, given those of the senders."""
         sent = rowwise(self.sender, features.scalars)
+        hear = None
         if isinstance(receivers, LazyNeighborhoods) and compilable(sent):
             hear = self._hearing(sent, features.vectors, receivers, among)
-        else:
-            hear = partial(self._heard, sent, features.vectors)
 
         def receive(rows: slice) -> Features:
             some = receivers.among(rows if among is None else among[rows])
-            return self._updated(features, some, hear(some, rows))
+            heard = hear(some, rows) if hear else self._heard(sent, features.vectors, some)
+            return self._updated(features, some, heard)
 
         count = receivers.neighbors.shape[1] if among is None else len(among)
         return Features(*chunked(receive, count, (0, 2)))
 
     def _heard(
-        self,
-        sent: Float[Tensor, "n h"],
-        vectors: Float[Tensor, "3 v n"],
-        receivers: Receivers,
-        _: slice,
+        self, sent: Float[Tensor, "n h"], vectors: Float[Tensor, "3 v n"], receivers: Receivers
     ) -> Float[Tensor, "2 m h"]:
         """The pooled messages of both hands."""
         neighbors, edges, v = receivers.neighbors, receivers.edges, vectors.shape[1]

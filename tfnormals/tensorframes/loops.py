@@ -38,6 +38,7 @@ def compiled(function: _Function) -> _Function:
     # sums may be reordered, so that they are done many at a time; infinities and NaN are kept
     options: dict[str, Any] = {
         "nogil": True,
+        "error_model": "numpy",  # a division by zero is infinite or NaN, as in the tensors
         "fastmath": {"contract", "reassoc", "nsz", "arcp"},
     }
     try:
