@@ -3,7 +3,14 @@ import pytest
 import torch
 from helpers import LAYER, ROUNDING, TURNS, cut, motion, rotation
 
-from tfnormals.tensorframes import EdgeLayer, Features, LazyNeighborhoods, Neighborhoods, layers
+from tfnormals.tensorframes import (
+    EdgeLayer,
+    Features,
+    LazyNeighborhoods,
+    Neighborhoods,
+    layers,
+    messages,
+)
 
 NODES, NEAR = 50, 6
 PARITY = (1.0, 1.0, -1.0, 1.0, -1.0)
@@ -30,8 +37,8 @@ def features():
 def receivers():
     """Random neighbourhoods of all nodes, the log envelope falling with the distance."""
     rng = np.random.default_rng(2)
-    neighbors = np.argsort(rng.random((NODES, NODES)), axis=1)[:, :NEAR].T.copy()
-    neighbors[0] = np.arange(NODES)
+    far = rng.random((NODES, NODES)) + 1 - np.eye(NODES)
+    neighbors = np.argsort(far, axis=1)[:, :NEAR].T.copy()
     edges = some(layers.EDGE_FEATURES, NEAR, NODES, seed=3)
     edges[5] = -edges[5].abs()
     frames = np.stack([rotation(rng) for _ in range(NODES)], axis=2)
@@ -142,7 +149,7 @@ def test_loops_hear_what_tensors_hear(chunk, outputs, monkeypatch):
     layer, near = layer_to(outputs), placed_receivers()
     expected = layer(features(), layers.measured(near))
     cut(monkeypatch, chunk)
-    monkeypatch.setattr(layers, "POOL_CHUNK", 5)
+    monkeypatch.setattr(messages, "POOL_CHUNK", 5)
 
     with torch.no_grad():
         found = layer(features(), near)
@@ -162,6 +169,47 @@ def test_loops_hear_the_same_in_single_precision():
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == torch.float32
         torch.testing.assert_close(one.double(), other, rtol=0, atol=1e-5)
+
+
+def gradients(layer, near, among):
+    """Of all inputs and weights, for an arbitrary loss."""
+    layer.zero_grad()
+    sent = Features(*(part.requires_grad_() for part in features()))
+    for index, part in enumerate(layer(sent, near, among)):
+        (part * some(*part.shape, seed=7 + index)).sum().backward(retain_graph=index == 0)
+    return [tensor.grad.clone() for tensor in (*sent, *layer.parameters())]
+
+
+@pytest.mark.parametrize("chunk", [7, NODES])
+@pytest.mark.parametrize("among", [None, torch.tensor([41, 3, 17])], ids=["all", "some"])
+@each_width
+def test_loops_have_the_gradients_of_tensors(chunk, among, outputs, monkeypatch):
+    layer, near = layer_to(outputs), placed_receivers()
+    expected = gradients(layer, layers.measured(near), among)
+    cut(monkeypatch, chunk)
+    monkeypatch.setattr(messages, "POOL_CHUNK", 5)
+
+    found = gradients(layer, near, among)
+
+    for one, other in zip(found, expected, strict=True):
+        assert other.abs().max() > 0
+        torch.testing.assert_close(one, other, rtol=0, atol=LAYER)
+
+
+def test_of_equal_messages_the_first_gets_the_gradient_of_the_maximum():
+    near = placed_receivers()
+    near.neighbors[2:] = near.neighbors[1]
+    half = layer_to().sender.out_features // 2
+    sent = torch.zeros(NODES, 2 * half, dtype=torch.float64, requires_grad=True)
+    weights = [some(*shape, seed=8) for shape in ((5 + 2 * 3, 2 * half), (1 + 3, 2 * half))]
+
+    heard = messages.PooledMessages.apply(
+        sent, some(NODES, 9, seed=9), *weights, layers.placed(near)
+    )
+    heard[0, :, :half].sum().backward()
+
+    assert sent.grad[:, :half].sum() == NODES * half
+    assert (sent.grad[:, half:] == 0).all()
 
 
 @pytest.mark.parametrize("place", [receivers, placed_receivers])

@@ -1,3 +1,4 @@
+import os
 import threading
 
 import numpy as np
@@ -50,6 +51,34 @@ def test_threads_share_the_chunks_and_take_one_core_each(two_threads):
     assert torch.get_num_threads() == 2
 
 
+def test_threads_stay(two_threads):
+    def names():
+        meeting, found = threading.Barrier(2, timeout=30), []
+
+        def work(rows):
+            meeting.wait()
+            found.append(threading.current_thread().name)
+
+        in_chunks(work, 2000)
+        return set(found)
+
+    assert names() == names()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it has threads
+def test_a_process_that_is_forked_has_threads_of_its_own(two_threads):
+    in_chunks(lambda rows: None, 2000)
+
+    child = os.fork()
+    if child == 0:
+        done = np.zeros(2000)
+        in_chunks(lambda rows: done.__setitem__(rows, 1), 2000)
+        os._exit(int(not done.all()))
+
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_no_gradient_is_kept_in_chunks(two_threads):
     kept = []
     in_chunks(lambda rows: kept.append(torch.is_grad_enabled()), 2000)
@@ -91,15 +120,13 @@ def test_with_gradients_all_points_are_one_chunk(monkeypatch):
     assert torch.equal(rows.grad, rows.exp())
 
 
-def test_loops_are_for_real_numbers_on_a_cpu_without_gradients():
+def test_loops_are_for_real_numbers_on_a_cpu():
     numbers = torch.zeros(3)
 
-    assert not compilable(numbers)
-    with torch.no_grad():
-        assert compilable(numbers)
-        assert compilable(numbers.double())
-        assert not compilable(numbers.bfloat16())
-        assert not compilable(numbers.to("meta"))
+    assert compilable(numbers)
+    assert compilable(numbers.double())
+    assert not compilable(numbers.bfloat16())
+    assert not compilable(numbers.to("meta"))
 
 
 def test_loops_get_memory_in_order():

@@ -191,9 +191,11 @@ class TensorFramesPointNet(nn.Module):
 
     def voted(self, prediction: Prediction, levels: list[LevelTensors]) -> list[Directions]:
         """The directions before the first round of votes and after each."""
-        rounds = [prediction.direction]
+        rounds, near = [prediction.direction], levels[0].receivers
+        if torch.is_grad_enabled():  # once for all rounds
+            near = measured(near)
         for voting in self.voting:
-            rounds.append(voting(rounds[-1], prediction.context, levels[0].receivers))
+            rounds.append(voting(rounds[-1], prediction.context, near))
         return rounds
 
     def answer(

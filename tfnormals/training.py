@@ -20,10 +20,8 @@ from .data.sources import Source
 from .distributed import ALONE, Team
 from .errors import DataError, ModelError
 from .metrics import mean_metrics, normal_metrics
-from .network import LevelTensors, NetworkConfig, TensorFramesPointNet
+from .network import LevelTensors, NetworkConfig, TensorFramesPointNet, measured_levels
 from .pretrained import RUN_MODEL, load_model, save_model, save_tensors
-from .tensorframes import Neighborhoods
-from .tensorframes.layers import measured
 from .voting import Directions
 
 STATE = "state.safetensors"
@@ -318,12 +316,11 @@ def _mean_root(squares: Tensor, lengths: Sequence[int], weight: Tensor | None = 
 def on_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on a device."""
     levels = [
-        LevelTensors(
-            Neighborhoods(*(t.to(device) for t in measured(level.receivers))),
-            *(t.to(device) for t in level[1:]),
-        )
+        LevelTensors(level.receivers.to(device), *(t.to(device) for t in level[1:]))
         for level in batch.levels
     ]
+    if device.type != "cpu":  # where loops measure them as fast as they could be read
+        levels = measured_levels(levels)
     return batch._replace(
         levels=levels, normals=batch.normals.to(device), side_weight=batch.side_weight.to(device)
     )

@@ -76,7 +76,8 @@ class Voting(nn.Module):
         )
         sent = rowwise(self.sender, known)
         count = None
-        if isinstance(receivers, LazyNeighborhoods) and compilable(sent):
+        loops = compilable(sent) and not torch.is_grad_enabled()
+        if isinstance(receivers, LazyNeighborhoods) and loops:
             count = self._counting(before.lines, sent, receivers)
 
         def receive(rows: slice) -> Directions:

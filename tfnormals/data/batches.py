@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..graph import MIN_POINTS, OVERVIEW, RATIO, build_graph, farthest_points
-from ..network import LevelTensors, level_tensors, measured_levels
-from ..tensorframes import Neighborhoods
+from ..network import LevelTensors, level_tensors
+from ..tensorframes import LazyNeighborhoods
+from ..tensorframes.layers import Receivers
 from .procedural import procedural_surface
 from .rendering import Floats
 from .sampling import Sample, labelled_sample, training_sample
@@ -157,8 +158,7 @@ def _graphed(sample: Sample) -> Batch:
     graph = build_graph(sample.points)
     normals = torch.from_numpy(sample.normals[graph.order]).float()
     weight = torch.full((len(normals),), sample.side_weight)
-    levels = measured_levels(level_tensors(graph.levels))
-    return Batch(levels, normals, weight, (len(normals),))
+    return Batch(level_tensors(graph.levels), normals, weight, (len(normals),))
 
 
 def validation_clouds(sources: Sequence[Source], count: int, size: int) -> list[Batch]:
@@ -177,11 +177,13 @@ def joined(clouds: Sequence[Batch]) -> Batch:
         parts = [cloud.levels[index] for cloud in clouds]
         own = _starts([len(part.receivers.moments) for part in parts])
         coarser = _starts([len(part.sampled) for part in parts])
-        near = [part.receivers for part in parts]
-        receivers = Neighborhoods(
+        near = [_in_own_unit(part.receivers) for part in parts]
+        receivers = LazyNeighborhoods(
             torch.cat([one.frames for one in near], 2),
             torch.cat([one.neighbors + at for one, at in zip(near, own, strict=True)], 1),
-            torch.cat([one.edges for one in near], 2),
+            torch.cat([one.positions for one in near], 1),
+            torch.cat([one.reach for one in near]),
+            1.0,
             torch.cat([one.moments for one in near]),
         )
         levels.append(
@@ -197,6 +199,14 @@ def joined(clouds: Sequence[Batch]) -> Batch:
         torch.cat([cloud.normals for cloud in clouds]),
         torch.cat([cloud.side_weight for cloud in clouds]),
         tuple(length for cloud in clouds for length in cloud.lengths),
+    )
+
+
+def _in_own_unit(near: Receivers) -> LazyNeighborhoods:
+    """The same, measured in its unit of length, which differs between clouds."""
+    assert isinstance(near, LazyNeighborhoods)
+    return near._replace(
+        positions=near.positions / near.radius, reach=near.reach / near.radius**2, radius=1.0
     )
 
 

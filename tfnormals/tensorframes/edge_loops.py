@@ -1,4 +1,4 @@
-"""The loops of inference over edges, compiled; see ``layers`` for what they mean.
+"""The loops over edges, compiled; see ``layers`` for what they mean.
 
 Arrays as there: neighbours are (k, m) rows of senders, the first being the receiver itself; frames
 are (3, 3, m). What is gathered has senders first, (n, c). Edges are measured where they are
@@ -133,3 +133,88 @@ def pool_messages(
         for c in range(half):
             right_mean[c] /= k
             left_mean[c] /= k
+
+
+@compiled
+def share_out(
+    sent: Real, neighbors: Rows, start: int, grad: Real, even: Real, odd: Real, back: Real
+) -> None:
+    """Replaces what edges add by its gradient, and adds that of what was sent.
+
+    Args:
+        sent: See ``pool_messages``, as the next two.
+        neighbors: See above.
+        start: See above.
+        grad: (2, m, h) of what all receivers heard.
+        even: (k w, h) what the edges add, then its gradient.
+        odd: (k w, h) the part that changes sign, then its gradient.
+        back: (n, h) to which the gradient of ``sent`` is added.
+    """
+    k, half = neighbors.shape[0], sent.shape[1] // 2
+    width = len(even) // k
+    rights, lefts = np.empty(half, sent.dtype), np.empty(half, sent.dtype)
+    right_edge, left_edge = np.empty(half, np.int32), np.empty(half, np.int32)
+    for w in range(width):
+        i = start + w
+        rights[:], lefts[:] = -np.inf, -np.inf
+        right_edge[:], left_edge[:] = w, w
+        for j in range(k):
+            sender, edge = neighbors[j, i], j * width + w
+            says, adds, turns = sent[sender, :half], even[edge, :half], odd[edge, :half]
+            for c in range(half):
+                same = says[c] + adds[c]
+                one, other = same + turns[c], same - turns[c]
+                right_edge[c] = edge if one > rights[c] else right_edge[c]
+                left_edge[c] = edge if other > lefts[c] else left_edge[c]
+                rights[c] = one if one > rights[c] else rights[c]
+                lefts[c] = other if other > lefts[c] else lefts[c]
+        right, left = grad[0, i, half:], grad[1, i, half:]
+        for j in range(k):
+            sender, edge = neighbors[j, i], j * width + w
+            even[edge, :half], odd[edge, :half] = 0, 0
+            says, adds, turns = sent[sender, half:], even[edge, half:], odd[edge, half:]
+            for c in range(half):
+                same = says[c] + adds[c]
+                one = right[c] / k if same + turns[c] > 0 else 0
+                other = left[c] / k if same - turns[c] > 0 else 0
+                adds[c], turns[c] = one + other, one - other
+        for c in range(half):
+            one, other = grad[0, i, c], grad[1, i, c]
+            even[right_edge[c], c] += one
+            odd[right_edge[c], c] += one
+            even[left_edge[c], c] += other
+            odd[left_edge[c], c] -= other
+        for j in range(k):
+            sender, edge = neighbors[j, i], j * width + w
+            for c in range(2 * half):
+                back[sender, c] += even[edge, c]
+
+
+@compiled
+def send_back(
+    frames: Real, neighbors: Rows, start: int, even: Real, odd: Real, back: Real
+) -> None:
+    """Adds the gradients of vectors seen in frames to those of the senders' vectors.
+
+    Args:
+        frames: See above.
+        neighbors: See above.
+        start: The first of the receivers.
+        even: (k w, 5 + 2 v) gradient of what ``gather_features`` fills in.
+        odd: (k w, 1 + v) of the rest.
+        back: (n, 3 v) to which the gradient of the vectors is added.
+    """
+    k, v = neighbors.shape[0], back.shape[1] // 3
+    width = len(odd) // k
+    for j in range(k):
+        for w in range(width):
+            i, edge = start + w, j * width + w
+            sender = neighbors[j, i]
+            xx, xy, xz = frames[0, 0, i], frames[0, 1, i], frames[0, 2, i]
+            yx, yy, yz = frames[1, 0, i], frames[1, 1, i], frames[1, 2, i]
+            zx, zy, zz = frames[2, 0, i], frames[2, 1, i], frames[2, 2, i]
+            for c in range(v):
+                a, b, d = even[edge, EVEN + c], even[edge, EVEN + v + c], odd[edge, ODD + c]
+                back[sender, c] += xx * a + yx * b + zx * d
+                back[sender, v + c] += xy * a + yy * b + zy * d
+                back[sender, 2 * v + c] += xz * a + yz * b + zz * d

@@ -15,13 +15,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from .edge_loops import EDGE_FEATURES, FAINTEST, Real, Rows, gather_features, pool_messages
+from .edge_loops import EDGE_FEATURES, FAINTEST
 from .frames import turned
 from .handedness import both_hands, hands_averaged, parity_of
 from .loops import array, chunked, compilable, rowwise
-
-POOL_CHUNK = 512
-"""Receivers whose messages are pooled at a time: messages stay in the cache."""
+from .messages import POOL_CHUNK, Place, PooledMessages, pooled_messages
 
 
 class Features(NamedTuple):
@@ -36,7 +34,8 @@ class Neighborhoods(NamedTuple):
 
     frames: Float[Tensor, "3 3 m"]
     neighbors: Int[Tensor, "k m"]
-    """Rows of the senders; the first is the receiver itself."""
+    """Rows of the senders; the first is the receiver itself. As many receivers as there are
+    senders are the senders in their order."""
     edges: Float[Tensor, "6 k m"]
     """Offset in the receiver's frame (3), length, squared length, log envelope."""
     moments: Float[Tensor, "m c"]
@@ -50,6 +49,10 @@ class Neighborhoods(NamedTuple):
             self.edges[..., rows],
             self.moments[rows],
         )
+
+    def to(self, device: torch.device) -> "Neighborhoods":
+        """The same on another device."""
+        return Neighborhoods(*(part.to(device) for part in self))
 
 
 class LazyNeighborhoods(NamedTuple):
@@ -88,6 +91,17 @@ class LazyNeighborhoods(NamedTuple):
             self.reach[rows],
             self.radius,
             self.moments[rows],
+        )
+
+    def to(self, device: torch.device) -> "LazyNeighborhoods":
+        """The same on another device."""
+        return LazyNeighborhoods(
+            self.frames.to(device),
+            self.neighbors.to(device),
+            self.positions.to(device),
+            self.reach.to(device),
+            self.radius,
+            self.moments.to(device),
         )
 
 
@@ -159,10 +173,15 @@ class EdgeLayer(nn.Module):
 
         def receive(rows: slice) -> Features:
             some = receivers.among(rows if among is None else among[rows])
-            heard = hear(some, rows) if hear else self._heard(sent, features.vectors, some)
-            return self._updated(features, some, heard)
+            if hear is None or isinstance(some, Neighborhoods):
+                heard = self._heard(sent, features.vectors, some)
+            else:
+                heard = hear(some, rows)
+            own = rows if all_of_them else some.neighbors[0]
+            return self._updated(features, own, some, heard)
 
         count = receivers.neighbors.shape[1] if among is None else len(among)
+        all_of_them = among is None and count == len(features.scalars)
         return Features(*chunked(receive, count, (0, 2)))
 
     def _heard(
@@ -187,34 +206,32 @@ class EdgeLayer(nn.Module):
         vectors: Float[Tensor, "3 v n"],
         receivers: LazyNeighborhoods,
         among: Int[Tensor, " m"] | None,
-    ) -> Callable[[Receivers, slice], Float[Tensor, "2 m h"]]:
-        """The same in loops, where no gradient is kept."""
-        says, arrows = array(sent), array(rowwise(Tensor.contiguous, vectors.flatten(0, 1).T))
+    ) -> Callable[[LazyNeighborhoods, slice], Float[Tensor, "2 m h"]]:
+        """The same in loops."""
+        arrows = rowwise(Tensor.contiguous, vectors.flatten(0, 1).T)
         weights = self._edge_weights()
-        whole = _placed(receivers) if among is None else None
+        whole = placed(receivers) if among is None else None
 
-        def hear(some: Receivers, rows: slice) -> Float[Tensor, "2 m h"]:
-            place = whole or _placed(some)
-            first = rows.start if whole else 0
-            count, parts = some.neighbors.shape[1], []
-            for start in range(first, first + count, POOL_CHUNK):
-                width = min(POOL_CHUNK, first + count - start)
-                features = [sent.new_empty(len(place[-1]) * width, len(w)) for w in weights]
-                gather_features(*place, start, arrows, *map(array, features))
-                adds, turns = (array(f @ w) for f, w in zip(features, weights, strict=True))
-                pooled = sent.new_empty(2, width, sent.shape[1])
-                pool_messages(says, place[-1], start, adds, turns, array(pooled))
-                parts.append(pooled)
-            return torch.cat(parts, 1)
+        def hear(some: LazyNeighborhoods, rows: slice) -> Float[Tensor, "2 m h"]:
+            place = whole or placed(some)
+            if torch.is_grad_enabled():  # all receivers are one chunk
+                heard: Tensor = PooledMessages.apply(sent, arrows, *weights, place)
+                return heard
+            first, count = rows.start if whole else 0, some.neighbors.shape[1]
+            return pooled_messages(sent, arrows, weights, place, slice(first, first + count))
 
         return hear
 
     def _updated(
-        self, features: Features, receivers: Receivers, pooled: Float[Tensor, "2 m h"]
+        self,
+        features: Features,
+        rows: "slice | Tensor",
+        receivers: Receivers,
+        pooled: Float[Tensor, "2 m h"],
     ) -> Features:
-        """Features of the receivers after what they have heard."""
-        frames, rows = receivers.frames.contiguous(), receivers.neighbors[0]
-        own, before = features.scalars[rows], features.vectors.index_select(2, rows)
+        """Features of the receivers, these rows, after what they have heard."""
+        frames = receivers.frames.contiguous()
+        own, before = features.scalars[rows], features.vectors[..., rows]
         local = turned(before, frames).flatten(0, 1).T
         seen = torch.cat([own, local, receivers.moments], 1)
         both = self.mlp(self.norm(pooled + self.receiver(both_hands(seen, self.seen_parity))))
@@ -232,11 +249,10 @@ class EdgeLayer(nn.Module):
         return even, torch.cat([z, along])
 
 
-def _placed(near: Receivers) -> tuple[Real, Real, float, Real, Rows]:
+def placed(near: LazyNeighborhoods) -> Place:
     """Receivers as loops take them."""
-    assert isinstance(near, LazyNeighborhoods)
     places = array(near.positions), array(near.reach), near.radius
-    return *places, array(near.frames), array(near.neighbors)
+    return Place(*places, array(near.frames), array(near.neighbors))
 
 
 class _Pooled(torch.autograd.Function):

@@ -7,8 +7,10 @@ OpenMP threads wait for each other after every operation, and wait by spinning, 
 processes on one machine slow each other twenty times.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
 from threading import Lock
 from typing import Any, TypeVar, cast
@@ -48,14 +50,14 @@ def compiled(function: _Function) -> _Function:
 
 
 def compilable(tensor: Tensor) -> bool:
-    """Whether loops may work on this: real numbers on a CPU of which no gradient is kept."""
+    """Whether loops may work on this: real numbers on a CPU."""
     plain = tensor.dtype in (torch.float32, torch.float64) and tensor.device.type == "cpu"
-    return plain and not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+    return plain and not torch.compiler.is_compiling()
 
 
 def array(tensor: Tensor) -> NDArray[Any]:
     """What loops are given: memory in order, so that they are compiled for that only."""
-    return tensor.contiguous().numpy()
+    return tensor.detach().contiguous().numpy()
 
 
 def in_chunks(work: Callable[[slice], None], count: int, size: int | None = None) -> None:
@@ -79,14 +81,25 @@ def in_chunks(work: Callable[[slice], None], count: int, size: int | None = None
             for rows in slices:
                 work(rows)
         return
-    with ThreadPoolExecutor(threads, initializer=_alone) as pool:
-        list(pool.map(work, slices))
-    torch.set_num_threads(threads)  # the last setting counts for threads to come
+
+    def alone(rows: slice) -> None:
+        torch.set_num_threads(1)  # in part for all threads, so every time
+        with torch.no_grad():
+            work(rows)
+
+    list(_workers(threads, os.getpid()).map(alone, slices))
+    torch.set_num_threads(threads)
 
 
-def _alone() -> None:
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
+@cache
+def _workers(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads that stay: new ones share a core for the first milliseconds, which is a layer.
+
+    Args:
+        threads: How many.
+        process: In which, since threads are not forked with it.
+    """
+    return ThreadPoolExecutor(threads, f"loops-{process}")
 
 
 def chunked(
