@@ -73,7 +73,8 @@ def ply(rows, encoding="binary_little_endian", before=(), after=(), comments=())
         comments=list(comments),
     )
     stream = io.BytesIO()
-    data.write(stream)
+    with np.errstate(invalid="ignore"):  # numpy asks what a row of NaN and integers is
+        data.write(stream)
     return stream.getvalue()
 
 

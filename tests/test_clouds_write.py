@@ -58,6 +58,34 @@ def cloud(tmp_path):
     return read_cloud(path)
 
 
+@pytest.fixture
+def mapped(monkeypatch):
+    """All files count as large."""
+    monkeypatch.setattr("tfnormals.clouds.data.MAPPED", 1)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_large_file_is_replaced_by_itself_with_normals(tmp_path, suffix, monkeypatch):
+    def replaced(name):
+        path = tmp_path / f"{name}{suffix}"
+        path.write_bytes(FILES[FORMATS[suffix]])
+        cloud = read_cloud(path)
+        normals = np.eye(3)[: len(cloud.points)]
+        write_cloud(cloud.with_normals(normals, normals[:, 0]), path, overwrite=True)
+        return path.read_bytes()
+
+    small = replaced("small")
+    monkeypatch.setattr("tfnormals.clouds.data.MAPPED", 1)
+
+    assert replaced("large") == small != FILES[FORMATS[suffix]]
+
+
+@pytest.mark.usefixtures("mapped")
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_large_file_is_read_and_written(tmp_path, suffix):
+    test_every_suffix_is_read_and_written(tmp_path, suffix)
+
+
 @pytest.mark.parametrize("suffix", [*FORMATS, ".PLY", ".Csv"])
 def test_every_suffix_is_read_and_written(tmp_path, suffix):
     source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
@@ -129,7 +157,7 @@ def test_forbidden_file_is_refused(tmp_path, monkeypatch):
     def forbidden(path):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    monkeypatch.setattr("tfnormals.clouds.files.read_data", forbidden)
     with pytest.raises(CloudError, match=r"a\.ply: permission denied; check who may use it"):
         read_cloud("a.ply")
 

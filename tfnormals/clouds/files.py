@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from ..errors import CloudError, OutputExistsError
 from .cloud import Cloud
+from .data import Data, read_data
 from .las import read_las
 from .las_header import is_compressed, is_las
 from .npy import is_npy, read_npy
@@ -36,7 +37,7 @@ FORMATS = {
     ".parquet": "Parquet",
 }
 
-_READERS: dict[str, Callable[[bytes], Cloud]] = {
+_READERS: dict[str, Callable[[Data], Cloud]] = {
     "PLY": read_ply,
     "PCD": read_pcd,
     "text": read_text,
@@ -83,7 +84,7 @@ def read_cloud(
             _check_file(source)
             advice = _ADVICE.get(suffix, f"is no known format; known are {_KNOWN}")
             raise CloudError(f"'{suffix}' {advice}")
-        data = Path(source).read_bytes() if isinstance(source, str | Path) else source.read()
+        data = read_data(Path(source)) if isinstance(source, str | Path) else source.read()
         if not data:
             raise CloudError("an empty file; get a complete one")
         found = _recognised(data)
@@ -211,7 +212,7 @@ def _suffix(source: str | Path | BinaryIO) -> str | None:
     return Path(source).suffix.lower() if isinstance(source, str | Path) else None
 
 
-def _recognised(data: bytes) -> str | None:
+def _recognised(data: Data) -> str | None:
     """The format the first bytes tell, if any."""
     if is_ply(data):
         return "PLY"

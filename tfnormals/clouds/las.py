@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import CloudError
 from ..storage import pieces, room
 from .cloud import NORMAL_COLUMNS, Cloud
+from .data import Data
 from .las_extra import Dimension, extra_dimensions, with_description, with_floats
 from .las_header import (
     GET,
@@ -45,7 +46,7 @@ class LasContent:
     """
 
     format: ClassVar[str] = "LAS"
-    data: bytes
+    data: Data
     header: LasHeader
     points: NDArray[Any]
     tail: tuple[bytes, int]
@@ -70,7 +71,7 @@ class LasContent:
     def chunks(self) -> Iterator[bytes]:
         """The bytes of the file, piece by piece."""
         if self.columns is None:
-            yield self.data
+            yield self.data[:]
             return
         dimensions = with_floats(extra_dimensions(self.header), NORMAL_COLUMNS)
         yield from self._file(with_description(self.header, dimensions), self.columns)
@@ -114,7 +115,7 @@ class LazContent(LasContent):
         yield self.tail[0]
 
 
-def read_las(data: bytes) -> Cloud:
+def read_las(data: Data) -> Cloud:
     """The cloud in the bytes of a LAS or LAZ file, COPC included.
 
     Raises:
@@ -162,7 +163,7 @@ def _dtype(header: LasHeader, dimensions: Sequence[Dimension]) -> np.dtype[Any]:
     return np.dtype({"names": list(fields), "formats": list(fields.values())})
 
 
-def _plain_points(data: bytes, header: LasHeader, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _plain_points(data: Data, header: LasHeader, dtype: np.dtype[Any]) -> NDArray[Any]:
     room = (len(data) - header["points"]) // dtype.itemsize
     if header.count > room:
         raise CloudError(f"the header promises {header.count} points, {room} are there; {GET}")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import CloudError
+from .data import Data
 
 GET = "get a complete file"
 
@@ -125,17 +126,17 @@ class LasHeader:
         return b"".join([self.raw, *records, self.gap])
 
 
-def is_las(data: bytes) -> bool:
+def is_las(data: Data) -> bool:
     """Whether these bytes start like a LAS or LAZ file."""
-    return data.startswith(b"LASF")
+    return data[:4] == b"LASF"
 
 
-def is_compressed(data: bytes) -> bool:
+def is_compressed(data: Data) -> bool:
     """Whether a LAS file says that its points are compressed, as those of LAZ are."""
     return len(data) > 104 and bool(data[104] & _COMPRESSED)
 
 
-def read_header(data: bytes) -> LasHeader:
+def read_header(data: Data) -> LasHeader:
     """The header in the bytes of a LAS or LAZ file.
 
     Raises:
@@ -166,7 +167,7 @@ def read_header(data: bytes) -> LasHeader:
     return replace(header, records=tuple(records), gap=data[end:start])
 
 
-def read_records(data: bytes, start: int, count: int, form: struct.Struct) -> list[Record]:
+def read_records(data: Data, start: int, count: int, form: struct.Struct) -> list[Record]:
     """The records that stand one after the other from some place on.
 
     Raises:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CloudError
+from ..storage import room
+from .data import Data, stream_of
 from .las_header import GET, LasHeader
 
 LASZIP = (b"laszip encoded", 22204)
@@ -17,7 +19,7 @@ _TABLE_HEAD = struct.Struct("<4xI")  # version and number of chunks
 _CHANNEL = (15, 0x30)  # byte and bits of the scanner channel in point formats 6 to 10
 
 
-def unpacked(data: bytes, header: LasHeader) -> NDArray[np.uint8]:
+def unpacked(data: Data, header: LasHeader) -> NDArray[np.uint8]:
     """The bytes of the points of a LAZ file, `(n, size)`.
 
     Raises:
@@ -30,22 +32,22 @@ def unpacked(data: bytes, header: LasHeader) -> NDArray[np.uint8]:
         raise CloudError("no record says how its points are compressed; export the cloud again")
     count, size = header.count, header["point_size"]
     _check_table(data, header["points"])
-    stream = BytesIO(data)
+    stream = stream_of(data)
     stream.seek(header["points"])
     try:
         form = lazrs.LazVlr(laszip)
-        room = sum(points for points, _ in lazrs.read_chunk_table(stream, form))
+        most = sum(points for points, _ in lazrs.read_chunk_table(stream, form))
         if form.item_size() != size:
             raise CloudError(
                 f"points of {size} bytes, but of {form.item_size()} in the record of compression; "
                 "export the cloud again"
             )
-        if count > room:
+        if count > most:
             raise CloudError(
-                f"the header promises {count} points, at most {room} are there; {GET}"
+                f"the header promises {count} points, at most {most} are there; {GET}"
             )
         stream.seek(header["points"])
-        points = np.empty((count, size), np.uint8)
+        points = room((count, size), np.uint8)
         lazrs.LasZipDecompressor(stream, laszip).decompress_many(points.reshape(-1))
     except lazrs.LazrsError as error:
         raise CloudError(f"its points cannot be uncompressed ({error}); {GET}") from error
@@ -59,7 +61,7 @@ def unpacked(data: bytes, header: LasHeader) -> NDArray[np.uint8]:
     return points
 
 
-def _check_table(data: bytes, start: int) -> None:
+def _check_table(data: Data, start: int) -> None:
     """Refuse a table of chunks for which lazrs would ask for memory that nobody has."""
     end = start + _TABLE.size
     (place,) = _TABLE.unpack_from(data, start) if end <= len(data) else (0,)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import CloudError
 from ..storage import room
 from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table, columns_of
+from .data import Data
 from .table import BinaryTable, as_float64
 
 _MAGIC = b"\x93NUMPY"
@@ -78,12 +79,12 @@ class NpyContent:
         yield stream.getvalue()
 
 
-def is_npy(data: bytes) -> bool:
+def is_npy(data: Data) -> bool:
     """Whether these bytes start like an NPY file."""
-    return data.startswith(_MAGIC)
+    return data[: len(_MAGIC)] == _MAGIC
 
 
-def read_npy(data: bytes) -> Cloud:
+def read_npy(data: Data) -> Cloud:
     """The cloud in the bytes of an NPY file.
 
     Raises:
@@ -107,7 +108,7 @@ def read_npy(data: bytes) -> Cloud:
     )
 
 
-def read_array(data: bytes) -> tuple[NDArray[Any], tuple[int, int]]:
+def read_array(data: Data) -> tuple[NDArray[Any], tuple[int, int]]:
     """The array and the version of the format; the size is checked before memory is taken.
 
     Raises:
@@ -128,7 +129,7 @@ def read_array(data: bytes) -> tuple[NDArray[Any], tuple[int, int]]:
     return array, header.version
 
 
-def read_array_header(data: bytes) -> ArrayHeader:
+def read_array_header(data: Data) -> ArrayHeader:
     """The header in the first bytes of an NPY file.
 
     Raises:

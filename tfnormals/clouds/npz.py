@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import CloudError
 from .cloud import Cloud
+from .data import Data, stream_of
 from .npy import LONGEST, is_npy, read_array, read_array_header
 from .table import BinaryTable, as_float64, table_of
 
@@ -33,14 +34,14 @@ class NpzContent:
     """
 
     format: ClassVar[str] = "NPZ"
-    data: bytes
+    data: Data
     points: str
     columns: NDArray[np.float32] | None = None
 
     @property
     def table(self) -> BinaryTable:
         """The arrays of floats with one number for each point."""
-        with ZipFile(BytesIO(self.data)) as archive:
+        with ZipFile(stream_of(self.data)) as archive:
             shapes = _float_arrays(archive)
             count = shapes[self.points][0]
             numbers = {
@@ -57,11 +58,11 @@ class NpzContent:
     def chunks(self) -> Iterator[bytes]:
         """The bytes of the file in one piece."""
         if self.columns is None:
-            yield self.data
+            yield self.data[:]
             return
         coming = {_NORMALS: self.columns[:, :-1], _CONFIDENCE: self.columns[:, -1]}
         stream = BytesIO()
-        with ZipFile(BytesIO(self.data)) as old, ZipFile(stream, "w") as new:
+        with ZipFile(stream_of(self.data)) as old, ZipFile(stream, "w") as new:
             packing = old.getinfo(self.points).compress_type
             for member in old.infolist():
                 array = coming.pop(member.filename, None)
@@ -71,12 +72,12 @@ class NpzContent:
         yield stream.getvalue()
 
 
-def is_npz(data: bytes) -> bool:
+def is_npz(data: Data) -> bool:
     """Whether these bytes start like an NPZ file, that is any zip archive."""
-    return data.startswith(b"PK\x03\x04")
+    return data[:4] == b"PK\x03\x04"
 
 
-def read_npz(data: bytes) -> Cloud:
+def read_npz(data: Data) -> Cloud:
     """The cloud in the bytes of an NPZ file.
 
     The points are the array `points`, or else the only one `(n, 3)` of floats that is not
@@ -86,7 +87,7 @@ def read_npz(data: bytes) -> Cloud:
         CloudError: If this is no NPZ file, is damaged, or holds no such array.
     """
     try:
-        with ZipFile(BytesIO(data)) as archive:
+        with ZipFile(stream_of(data)) as archive:
             damaged = archive.testzip()  # now, not when the normals are to be written
             if damaged:
                 raise BadZipFile(f"{damaged} is damaged")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import CloudError
 from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table, columns_of
+from .data import Data, stream_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,7 +103,7 @@ class ParquetContent:
     """
 
     format: ClassVar[str] = "Parquet"
-    data: bytes | None
+    data: Data | None
     table: ParquetTable
 
     def with_normals(self, columns: NDArray[np.float32]) -> "ParquetContent":
@@ -112,15 +113,15 @@ class ParquetContent:
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes of the file in one piece."""
-        yield from self.table.chunks() if self.data is None else [self.data]
+        yield from self.table.chunks() if self.data is None else [self.data[:]]
 
 
-def is_parquet(data: bytes) -> bool:
+def is_parquet(data: Data) -> bool:
     """Whether these bytes start like a Parquet file."""
-    return data.startswith(_MAGIC)
+    return data[: len(_MAGIC)] == _MAGIC
 
 
-def read_parquet(data: bytes) -> Cloud:
+def read_parquet(data: Data) -> Cloud:
     """The cloud in the bytes of a Parquet file, with columns x y z in any case of letters.
 
     Raises:
@@ -133,7 +134,7 @@ def read_parquet(data: bytes) -> Cloud:
         told = "Parquet needs pyarrow; pip install 'tfnormals[parquet]'"
         raise CloudError(f"{told} ({error})") from error
     try:
-        with pq.ParquetFile(BytesIO(data)) as file:
+        with pq.ParquetFile(stream_of(data)) as file:
             table = ParquetTable(file.read(), file.metadata)
             losses = _losses(file.schema, table.arrow.schema)
     except (pa.ArrowException, OSError) as error:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import CloudError
 from .cloud import Cloud, cloud_from_table, columns_of
+from .data import Data
 from .rows import TextRows
 from .table import BinaryTable, Table
 
@@ -90,7 +91,7 @@ class _PackedTable(BinaryTable):
         yield packed
 
 
-def is_pcd(data: bytes) -> bool:
+def is_pcd(data: Data) -> bool:
     """Whether these bytes start like a PCD header."""
     for line in data[:65536].splitlines():
         if line.strip() and not line.startswith(b"#"):
@@ -98,7 +99,7 @@ def is_pcd(data: bytes) -> bool:
     return False
 
 
-def read_pcd(data: bytes) -> Cloud:
+def read_pcd(data: Data) -> Cloud:
     """The cloud in the bytes of a PCD file.
 
     Coordinates in text are read at the precision of the text, whatever their SIZE.
@@ -112,7 +113,7 @@ def read_pcd(data: bytes) -> Cloud:
     if data_line is None:
         raise CloudError(f"the header has no DATA line; {_GET}")
     header = _read_header(data[: data_line.end()], data_line[1].decode())
-    body = data[data_line.end() :]
+    body = memoryview(data)[data_line.end() :]
     readers = {"ascii": _text, "binary": _binary, "binary_compressed": _packed}
     if header.encoding not in readers:
         raise CloudError(f"unknown DATA {header.encoding}; known: {', '.join(readers)}")
@@ -227,8 +228,8 @@ def _cut_off(promised: int, found: int) -> CloudError:
     return CloudError(f"the header promises {promised} points, {found} are there; {_GET}")
 
 
-def _text(body: bytes, header: _Header) -> tuple[Table, bytes]:
-    lines = body.splitlines()
+def _text(body: memoryview, header: _Header) -> tuple[Table, bytes]:
+    lines = bytes(body).splitlines()
     places = [place for place, line in enumerate(lines) if line.strip()]
     if len(places) < header.points:
         raise _cut_off(header.points, len(places))
@@ -250,15 +251,15 @@ def _text(body: bytes, header: _Header) -> tuple[Table, bytes]:
     return rows, b""
 
 
-def _binary(body: bytes, header: _Header) -> tuple[Table, bytes]:
+def _binary(body: memoryview, header: _Header) -> tuple[Table, bytes]:
     dtype = _dtype(header.fields)
     size = header.points * dtype.itemsize
     if size > len(body):
         raise _cut_off(header.points, len(body) // dtype.itemsize)
-    return BinaryTable(np.ndarray((header.points,), dtype, body)), body[size:]
+    return BinaryTable(np.ndarray((header.points,), dtype, body)), bytes(body[size:])
 
 
-def _packed(body: bytes, header: _Header) -> tuple[Table, bytes]:
+def _packed(body: memoryview, header: _Header) -> tuple[Table, bytes]:
     """Fields one after the other; PCL leaves paddings out, others keep them."""
     packed, unpacked = _SIZES.unpack_from(body) if len(body) >= _SIZES.size else (1, 0)
     end = _SIZES.size + packed
@@ -271,7 +272,7 @@ def _packed(body: bytes, header: _Header) -> tuple[Table, bytes]:
     if header.points * dtype.itemsize != unpacked:
         raise _cut_off(header.points, unpacked // max(dtype.itemsize, 1))
     try:
-        raw = lzf.decompress(body[_SIZES.size : end], unpacked)
+        raw = lzf.decompress(bytes(body[_SIZES.size : end]), unpacked)
     except ValueError as error:
         raise CloudError(f"the compressed points are damaged ({error}); {_GET}") from error
     if raw is None or len(raw) != unpacked:
@@ -283,4 +284,4 @@ def _packed(body: bytes, header: _Header) -> tuple[Table, bytes]:
         block = np.ndarray(column.shape, column.dtype, raw, start)
         rows[name] = block
         start += block.nbytes
-    return _PackedTable(rows), body[end:]
+    return _PackedTable(rows), bytes(body[end:])

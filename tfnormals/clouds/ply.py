@@ -18,6 +18,7 @@ from plyfile import PlyData, PlyElement, PlyParseError
 
 from ..errors import CloudError
 from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table, columns_of
+from .data import Data
 from .ply_lists import has_lists, list_table, row_ends, text_cells
 from .rows import TextRows
 from .table import BinaryTable, Table
@@ -80,12 +81,12 @@ class PlyContent:
         yield self.body.after
 
 
-def is_ply(data: bytes) -> bool:
+def is_ply(data: Data) -> bool:
     """Whether these bytes start like a PLY file."""
     return _MAGIC.match(data) is not None
 
 
-def read_ply(data: bytes) -> Cloud:
+def read_ply(data: Data) -> Cloud:
     """The cloud in the bytes of a PLY file.
 
     Coordinates in text are read at the precision of the text, even where declared float.
@@ -99,7 +100,7 @@ def read_ply(data: bytes) -> Cloud:
     return cloud_from_table(body.vertices, content)
 
 
-def _read_header(data: bytes) -> _Header:
+def _read_header(data: Data) -> _Header:
     magic = _MAGIC.match(data)
     if magic is None:
         raise CloudError(f"not a PLY file (it starts with {data[:8]!r}); check its name")
@@ -157,7 +158,7 @@ def _ends_element(words: Sequence[bytes]) -> bool:
     return words[:1] in ([b"element"], [b"end_header"])
 
 
-def _text_body(data: bytes, header: _Header) -> _Body:
+def _text_body(data: Data, header: _Header) -> _Body:
     lines = data[header.size :].splitlines()
     ends = list(accumulate(header.counts, initial=0))
     for element, (start, end) in zip(header.elements, pairwise(ends), strict=True):
@@ -196,7 +197,7 @@ def _joined(lines: Sequence[bytes], newline: bytes) -> bytes:
     return newline.join([*lines, b""]) if lines else b""
 
 
-def _binary_body(data: bytes, header: _Header) -> _Body:
+def _binary_body(data: Data, header: _Header) -> _Body:
     order = header.byte_order
     ends = [header.size]
     for element, count in zip(header.elements, header.counts, strict=True):
@@ -212,7 +213,7 @@ def _binary_body(data: bytes, header: _Header) -> _Body:
     return _Body(data[header.size : start], vertices, data[end:])
 
 
-def _end(data: bytes, start: int, element: PlyElement, count: int, byte_order: str) -> int:
+def _end(data: Data, start: int, element: PlyElement, count: int, byte_order: str) -> int:
     """Where the rows of a binary element end."""
     if has_lists(element):
         found, end = 0, start

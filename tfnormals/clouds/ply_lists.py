@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from plyfile import PlyElement, PlyListProperty, PlyProperty
 
 from ..errors import CloudError
+from .data import Data
 from .table import as_float64
 
 
@@ -66,7 +67,7 @@ def has_lists(element: PlyElement) -> bool:
 
 
 def list_table(
-    data: bytes, start: int, element: PlyElement, count: int, byte_order: str
+    data: Data, start: int, element: PlyElement, count: int, byte_order: str
 ) -> ListTable:
     """The rows of a binary element, which are known to be there."""
     cells: dict[str, list[bytes]] = {prop.name: [] for prop in element.properties}
@@ -82,7 +83,7 @@ def list_table(
     return ListTable(cells, types, byte_order)
 
 
-def row_ends(data: bytes, start: int, element: PlyElement, byte_order: str) -> Iterator[list[int]]:
+def row_ends(data: Data, start: int, element: PlyElement, byte_order: str) -> Iterator[list[int]]:
     """For row after row, where each property ends, as long as they end inside the data.
 
     Raises:

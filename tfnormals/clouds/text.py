@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import CloudError
 from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table, columns_of
+from .data import Data
 from .rows import TextRows, is_number
 
 _COMMENT = re.compile(rb"\s*(#|//)+")
@@ -63,7 +64,7 @@ class TextContent:
         yield self.rows.newline.join([*lines, b""])
 
 
-def read_text(data: bytes) -> Cloud:
+def read_text(data: Data) -> Cloud:
     """The cloud in the bytes of a text file.
 
     Columns are x y z first, or just x y, or named by a line such as `x,y,z,intensity`,
@@ -73,6 +74,7 @@ def read_text(data: bytes) -> Cloud:
         CloudError: If a row has other columns than the first, a coordinate is not a number,
             or the header names no x y z.
     """
+    data = data[:]
     if b"\0" in data:
         raise CloudError("not plain text (it holds zero bytes); save it as UTF-8 text")
     mark = _BYTE_ORDER_MARK if data.startswith(_BYTE_ORDER_MARK) else b""
