@@ -14,7 +14,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from ..errors import CloudError
-from ..storage import room
+from ..storage import pieces, room
 from .cloud import NORMAL_COLUMNS, Cloud, cloud_from_table, columns_of
 from .data import Data
 from .table import BinaryTable, as_float64
@@ -25,6 +25,10 @@ _VERSIONS = {
     (1, 0): (struct.Struct("<H"), "latin-1"),
     (2, 0): (struct.Struct("<I"), "latin-1"),
     (3, 0): (struct.Struct("<I"), "utf-8"),
+}
+_HEADS = {  # of the third version numpy writes whole files only
+    (1, 0): npy_format.write_array_header_1_0,
+    (2, 0): npy_format.write_array_header_2_0,
 }
 LONGEST = 10_000  # bytes of a header that numpy takes to be safe to parse
 _BAD_HEADER = (ValueError, TypeError, SyntaxError, LookupError, RecursionError, struct.error)
@@ -73,10 +77,16 @@ class NpyContent:
         return replace(self, array=array)
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes of the file in one piece."""
-        stream = BytesIO()
-        npy_format.write_array(stream, self.array, self.version, allow_pickle=False)
+        """The bytes of the file, piece by piece."""
+        stream, head = BytesIO(), _HEADS.get(self.version)
+        if head is None or not self.array.flags.c_contiguous:
+            npy_format.write_array(stream, self.array, self.version, allow_pickle=False)
+            yield stream.getvalue()
+            return
+        head(stream, npy_format.header_data_from_array_1_0(self.array))
         yield stream.getvalue()
+        for part in pieces(len(self.array)):
+            yield self.array[part].tobytes()
 
 
 def is_npy(data: Data) -> bool:
