@@ -16,6 +16,8 @@ from tfnormals.tensorframes.loops import (
     rowwise,
 )
 
+CPU = torch.device("cpu")
+
 
 @pytest.fixture
 def two_threads():
@@ -103,12 +105,28 @@ def test_chunks_are_put_together_along_their_axes(chunk, monkeypatch):
     cut(monkeypatch, chunk)
 
     with torch.no_grad():
-        one, other = chunked(lambda some: (2 * rows[some], 3 * columns[:, some]), 50, (0, 1))
+        one, other = chunked(lambda some: (2 * rows[some], 3 * columns[:, some]), 50, (0, 1), CPU)
         alone = rowwise(torch.exp, rows)
 
     assert torch.equal(one, 2 * rows)
     assert torch.equal(other, 3 * columns)
     assert torch.equal(alone, rows.exp())
+
+
+def test_a_gpu_takes_large_chunks_one_after_the_other(monkeypatch, two_threads):
+    monkeypatch.setattr(loops, "GPU_CHUNK", 1000)
+    seen, rows = [], torch.arange(3000.0)
+
+    def some(part):
+        seen.append((part, threading.current_thread()))
+        return [2 * rows[part]]
+
+    with torch.no_grad():
+        (found,) = chunked(some, 3000, (0,), torch.device("cuda"))
+
+    assert torch.equal(found, 2 * rows)
+    main = threading.current_thread()
+    assert seen == [(slice(a, a + 1000), main) for a in (0, 1000, 2000)]
 
 
 def test_with_gradients_all_points_are_one_chunk(monkeypatch):

@@ -218,13 +218,14 @@ class TensorFramesPointNet(nn.Module):
             normals = torch.where(logit < 0, -line, line)
             return Answer(normals.T, logit.abs(), doubt[rows].sigmoid())
 
-        return Answer(*chunked(answer, len(doubt), (0, 0, 0)))
+        return Answer(*chunked(answer, len(doubt), (0, 0, 0), doubt.device))
 
     def _stem(self, receivers: Receivers) -> Features:
         def start(rows: slice) -> Features:
             return self._started(receivers.among(rows))
 
-        return Features(*chunked(start, len(receivers.moments), (0, 2)))
+        moments = receivers.moments
+        return Features(*chunked(start, len(moments), (0, 2), moments.device))
 
     def _started(self, receivers: Receivers) -> Features:
         both = self.stem(both_hands(receivers.moments, self.moment_parity))
@@ -246,6 +247,7 @@ class TensorFramesPointNet(nn.Module):
                 ],
                 len(features.scalars),
                 (0, 2),
+                features.scalars.device,
             )
         )
 
@@ -259,14 +261,17 @@ class TensorFramesPointNet(nn.Module):
                 before + (arrows * weights).sum(1).view_as(before),
             )
 
-        return Features(*chunked(interpolated, level.parents.shape[1], (0, 2)))
+        return Features(
+            *chunked(interpolated, level.parents.shape[1], (0, 2), level.parents.device)
+        )
 
     def _read(self, features: Features, receivers: Receivers) -> Prediction:
         def read(rows: slice) -> tuple[Tensor, ...]:
             some = Features(features.scalars[rows], features.vectors[..., rows])
             return self._said(some, receivers.among(rows))
 
-        lines, doubt, side = chunked(read, len(features.scalars), (1, 0, 1))
+        rows = features.scalars
+        lines, doubt, side = chunked(read, len(rows), (1, 0, 1), rows.device)
         return Prediction(Directions(lines, doubt), side, features.scalars.to(lines))
 
     def _said(self, features: Features, receivers: Receivers) -> tuple[Tensor, Tensor, Tensor]:

@@ -158,7 +158,7 @@ def _turned(answer: Answer, logit: Float[Tensor, " n"]) -> Answer:
         return Answer(normals, logit[rows].abs(), answer.error[rows])
 
     with torch.no_grad():
-        return Answer(*chunked(turned, len(logit), (0, 0, 0)))
+        return Answer(*chunked(turned, len(logit), (0, 0, 0), logit.device))
 
 
 def facing(normals: Array, sight: Array) -> tuple[Array, Array]:

@@ -73,6 +73,7 @@ class Voting(nn.Module):
             lambda rows: [torch.cat([context[rows], before.doubt[rows, None]], 1)],
             len(context),
             (0,),
+            context.device,
         )
         sent = rowwise(self.sender, known)
         count = None
@@ -89,7 +90,7 @@ class Voting(nn.Module):
             change = self.doubt(torch.cat([here, dissent[:, None], norm[:, None]], 1))[:, 0]
             return Directions(total / norm, here[:, -1] + change)
 
-        return Directions(*chunked(receive, len(known), (1, 0)))
+        return Directions(*chunked(receive, len(known), (1, 0), known.device))
 
     def _counted(
         self,

@@ -182,7 +182,7 @@ class EdgeLayer(nn.Module):
 
         count = receivers.neighbors.shape[1] if among is None else len(among)
         all_of_them = among is None and count == len(features.scalars)
-        return Features(*chunked(receive, count, (0, 2)))
+        return Features(*chunked(receive, count, (0, 2), sent.device))
 
     def _heard(
         self, sent: Float[Tensor, "n h"], vectors: Float[Tensor, "3 v n"], receivers: Receivers

@@ -25,6 +25,8 @@ from ..storage import room
 CHUNK = 4096
 """Points processed at a time; temporaries stay in the cache."""
 
+GPU_CHUNK = 1 << 18
+"""The same on a GPU, where a chunk is to keep thousands of cores busy; NOT measured."""
 FEW = 512
 """Points for which starting threads takes longer than the work."""
 
@@ -60,8 +62,13 @@ def array(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().contiguous().numpy()
 
 
-def in_chunks(work: Callable[[slice], None], count: int, size: int | None = None) -> None:
-    """Does the work for so many points in chunks, on as many threads as torch would use.
+def in_chunks(
+    work: Callable[[slice], None],
+    count: int,
+    size: int | None = None,
+    threads: int | None = None,
+) -> None:
+    """Does the work for so many points in chunks, on threads.
 
     Gradients are not kept. Every thread runs operations of torch on one core.
 
@@ -69,8 +76,9 @@ def in_chunks(work: Callable[[slice], None], count: int, size: int | None = None
         work: For a range of points.
         count: Number of points.
         size: Of a chunk, by default ``CHUNK``.
+        threads: By default as many as torch would use.
     """
-    threads = torch.get_num_threads()
+    threads = threads or torch.get_num_threads()
     parts = -(-count // (size or CHUNK))
     if count > FEW:
         parts = -(-parts // threads) * threads  # so that all threads end at the same time
@@ -87,8 +95,10 @@ def in_chunks(work: Callable[[slice], None], count: int, size: int | None = None
         with torch.no_grad():
             work(rows)
 
-    list(_workers(threads, os.getpid()).map(alone, slices))
-    torch.set_num_threads(threads)
+    try:
+        list(_workers(threads, os.getpid()).map(alone, slices))
+    finally:
+        torch.set_num_threads(threads)
 
 
 @cache
@@ -103,7 +113,10 @@ def _workers(threads: int, process: int) -> ThreadPoolExecutor:
 
 
 def chunked(
-    some: Callable[[slice], Sequence[Tensor]], count: int, axes: Sequence[int]
+    some: Callable[[slice], Sequence[Tensor]],
+    count: int,
+    axes: Sequence[int],
+    device: torch.device,
 ) -> Sequence[Tensor]:
     """What a function says of all points, chunk by chunk where no gradient is kept.
 
@@ -111,9 +124,11 @@ def chunked(
         some: From a range of points to one or more tensors about them.
         count: Number of points.
         axes: The axis of the points in each of the tensors.
+        device: Where this is done: a GPU takes larger chunks, one after the other.
     """
     if torch.is_grad_enabled() or count <= FEW:
         return some(slice(0, count))
+    alone = device.type != "cpu"
     whole: list[Tensor] = []
     lock = Lock()
 
@@ -125,13 +140,13 @@ def chunked(
         for part, all_parts, axis in zip(parts, whole, axes, strict=True):
             all_parts.narrow(axis, rows.start, rows.stop - rows.start).copy_(part)
 
-    in_chunks(work, count)
+    in_chunks(work, count, GPU_CHUNK if alone else CHUNK, threads=1 if alone else None)
     return whole
 
 
 def rowwise(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
     """What a function says of every row, chunk by chunk where no gradient is kept."""
-    (said,) = chunked(lambda some: [function(rows[some])], len(rows), (0,))
+    (said,) = chunked(lambda some: [function(rows[some])], len(rows), (0,), rows.device)
     return said
 
 
