@@ -11,6 +11,7 @@ from .journal import Journal
 from .outcome import Report
 from .tally import Tally
 from .targets import Job, check_free
+from .together import reports_together
 from .workers import Crew
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Batch:
     predictor: "Predictor"
     crew: Crew
     journal: Journal | None = None
+    together: bool = False
+    """The clouds are parts of one."""
 
     def recorded(self) -> "Batch":
         """The same, kept in a journal, and with paths that all workers know.
@@ -57,6 +60,9 @@ class Batch:
 
         Close it to end the workers, and to remove what they leave when they are killed.
         """
+        if self.together:
+            yield from reports_together(self.jobs, self.predictor, tell)
+            return
         if self.journal is None:
             yield from (report for _, report in self._done(self.predictor, self.jobs, tell))
             return

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..clouds import Cloud
-    from ..estimation import OnProgress
+    from ..estimation import Estimate, OnProgress
     from ..geometry import Array
     from ..network import TensorFramesPointNet
 
@@ -120,6 +120,14 @@ def predict_clouds(
             "the clouds: under the same paths as here.",
         ),
     ] = None,
+    together: Annotated[
+        bool,
+        typer.Option(
+            "--together",
+            help="The clouds are parts of one surface, as tiles or scans from several places: "
+            "normals as of the whole.",
+        ),
+    ] = False,
     json_lines: JsonOption = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Nothing but errors on stderr.")
@@ -142,7 +150,11 @@ def predict_clouds(
             raise typer.BadParameter("draws one cloud only", param_hint="--preview")
         check_new_file(preview, ".png", "--preview", overwrite=overwrite)
     predictor = Predictor(model, device, sides, file_format, preview, overwrite)
-    batch = Batch(jobs, predictor, crew)
+    batch = Batch(jobs, predictor, crew, together=together)
+    if together and (resume or crew):
+        raise typer.BadParameter(
+            "of no use with --resume, --workers or --scheduler", param_hint="--together"
+        )
     if resume or crew:
         batch = _recorded(batch, resume=resume)
     if resume:
@@ -264,43 +276,73 @@ class Predictor:
         return Report({"input": str(job.source), "error": reason, "model": self.model}, reason)
 
     def _run(self, job: Job, on_progress: "OnProgress") -> Outcome:
-        from ..clouds import write_cloud
-
         started = time.perf_counter()
-        cloud = self._read(job)
-        with _named(job):
-            side = self.sides.side(cloud)
+        cloud, side = self.read(job)
         reading = time.perf_counter() - started
-        network, place = self._network, self._place  # start-up is not the cloud's time
-        from ..estimation import estimate
-
+        self.load()
         started = time.perf_counter()
         with _named(job):
-            result = estimate(
-                cloud.points,
-                network,
-                device=place,
-                orient=side.orient,
-                viewpoint=side.viewpoint if side.sensors is None else side.sensors,
-                toward=side.toward,
-                on_progress=on_progress,
-            )
-        target = sys.stdout.buffer if job.target == STREAM else job.target
-        finished = cloud.with_normals(result.normals, result.confidence)
-        write_cloud(finished, target, overwrite=self.overwrite)
+            result = self.estimated(cloud.points, side, on_progress)
+        self.write(job, cloud, result)
         seconds = reading + time.perf_counter() - started
         if self.preview is not None:
             _draw(self.preview, cloud.points, result.normals, side)
         return Outcome(job, side, seconds, result, cloud.losses)
 
-    def _read(self, job: Job) -> "Cloud":
+    def read(self, job: Job) -> "tuple[Cloud, Side]":
+        """A cloud and the side of its normals, once it is sure that its target can be written.
+
+        Raises:
+            CloudError: If it cannot be read, or lacks what its side needs.
+            OutputExistsError: If the target may not be overwritten.
+        """
         from ..clouds import check_target, read_cloud
 
         source = sys.stdin.buffer if job.source == STREAM else job.source
         cloud = read_cloud(source, format=self.file_format)
         if job.target != STREAM:
             check_target(cloud, job.target, overwrite=self.overwrite)
-        return cloud
+        with _named(job):
+            return cloud, self.sides.side(cloud)
+
+    def load(self) -> None:
+        """Loads the network: start-up is not a cloud's time.
+
+        Raises:
+            ModelError: If the model is unknown or damaged.
+        """
+        _ = self._network, self._place
+
+    def estimated(self, points: "Array", side: Side, on_progress: "OnProgress") -> "Estimate":
+        """What is found of the points, (n, d).
+
+        Raises:
+            CloudError: If there are too few distinct points or all lie on one line.
+        """
+        from ..estimation import estimate
+
+        return estimate(
+            points,
+            self._network,
+            device=self._place,
+            orient=side.orient,
+            viewpoint=side.viewpoint if side.sensors is None else side.sensors,
+            toward=side.toward,
+            on_progress=on_progress,
+        )
+
+    def write(self, job: Job, cloud: "Cloud", found: "Estimate") -> None:
+        """Writes a cloud with what was found.
+
+        Raises:
+            CloudError: If it cannot be written.
+            OutputExistsError: If the target has appeared and may not be overwritten.
+        """
+        from ..clouds import write_cloud
+
+        target = sys.stdout.buffer if job.target == STREAM else job.target
+        finished = cloud.with_normals(found.normals, found.confidence)
+        write_cloud(finished, target, overwrite=self.overwrite)
 
 
 @contextmanager

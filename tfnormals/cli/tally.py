@@ -24,6 +24,10 @@ class Tally:
         """So many steps of a job are done."""
         self._tell(self._done + self._sizes[job] * done / total, self._whole, self._told)
 
+    def share(self, done: int, total: int) -> None:
+        """So many steps of all jobs at once are done."""
+        self._tell(self._whole * done / total, self._whole, self._told)
+
     def end(self, job: Job, report: Report, memory: int | None = None) -> None:
         """A job has ended, and workers take so many bytes."""
         self._done += self._sizes[job]
