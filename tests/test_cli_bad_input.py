@@ -45,7 +45,9 @@ BAD = {
     "huge.pcd": (promising(pcd(table(BALL)), 10**12), "promises 1000000000000 points, 200 are"),
     "really_ply.pcd": (ply(table(BALL)), "the content is PLY, not PCD"),
     "really_text.ply": (text(BALL), "not a PLY file"),
-    "scan.e57": (b"ASTM-E57", "'.e57' cannot be written back whole; make it .ply as docs"),
+    "scan.e57": (b"ASTM-E57", "cannot be read as E57"),
+    "cut.stl": (b"solid\nfacet", "no vertices in it"),
+    "cut.obj": (b"v 1 2\n", "a vertex of less than three numbers"),
     "cut.las": (las(n=200)[:-50], "the header promises 200 points, 198 are there"),
     "cut.laz": (las(n=200, laz=True)[:-50], "its points are cut off; get a complete file"),
     "huge.las": (patched(las(), 247, "<Q", 10**12), "promises 1000000000000 points, 40 are there"),
@@ -115,7 +117,8 @@ def test_a_folder(name, folder, capsys):
 
 
 def test_an_unreadable_file(ball, monkeypatch, capsys):
-    monkeypatch.setattr(Path, "read_bytes", raising(PermissionError(errno.EACCES, "denied")))
+    denied = raising(PermissionError(errno.EACCES, "denied"))
+    monkeypatch.setattr("tfnormals.clouds.files.read_data", denied)
 
     assert run_cli("predict", ball) == 1
     assert "ball.ply: permission denied" in capsys.readouterr().err
@@ -232,7 +235,7 @@ def test_the_input_is_not_replaced_by_default(ball, capsys):
         (["a.ply", "--toward", "+z", "--sensor-columns", "a", "b", "c"], "no use with --sensor-c"),
         (["a.ply", "--sensor-columns", "a", "b", "c", "--orient", "outward"], "no use with --ori"),
         (["a.ply", "--sensor-columns", "a", "b", "a"], "names a column twice"),
-        (["a.ply", "--format", "e57"], "e57"),
+        (["a.ply", "--format", "pts"], "pts"),
         (["a.ply", "b.ply", "--preview", "c.png"], "draws one cloud only"),
         (["a.ply", "--preview", "c.jpg"], "'c.jpg' does not end in .png"),
         (["a.ply", "--preview", "-"], "'-' does not end in .png"),
@@ -253,7 +256,7 @@ def test_wrong_usage(ball, arguments, reason, model, capsys):
 @pytest.mark.parametrize(
     ("output", "reason"),
     [
-        ("ball.pcd", "ball.pcd: the input is PLY; name the output ball.ply"),
+        ("ball.pcd", "ball.pcd: it is written as PLY; name the output ball.ply"),
         ("none/ball.ply", "none/ball.ply: no folder none; create it first"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The pipelines of docs/pipelines.md run: Unix pipes, PDAL where it is installed, E57."""
+"""The pipelines of docs/pipelines.md run: Unix pipes, and PDAL where it is installed."""
 
 import gzip
 import json
@@ -119,32 +119,3 @@ def test_a_pdal_pipeline_gets_normals(pdal, tmp_path):
     found = np.column_stack([after[f"Normal{axis}"] for axis in "XYZ"])
     assert (abs((found * NORMALS).sum(1)) > 0.9).mean() > 0.95
     assert found[:, 2].min() > -0.1
-
-
-def e57(path, scans):
-    """An E57 file by pye57, of scans (points in the scanner's system, its position, columns)."""
-    import pye57
-
-    with pye57.E57(str(path), mode="w") as file:
-        for points, position, columns in scans:
-            axes = {f"cartesian{axis}": points[:, place] for place, axis in enumerate("XYZ")}
-            file.write_scan_raw(
-                axes | columns, rotation=np.array([1.0, 0, 0, 0]), translation=position
-            )
-
-
-def test_e57_becomes_ply_with_the_sensor_of_each_point(tmp_path):
-    pytest.importorskip("pye57", reason="E57 needs pye57")
-    positions = np.array([[5.0, 0, 1], [-4.0, 2, 1]])
-    bright = {"intensity": np.linspace(0, 1, 1000, dtype=np.float32)}
-    halves = zip(np.split(POINTS, 2), positions, ({}, bright), strict=True)
-    e57(tmp_path / "in.e57", [(part - place, place, more) for part, place, more in halves])
-    script = runpy.run_path(str(EXAMPLES / "e57_to_ply.py"))
-    script["main"](str(tmp_path / "in.e57"), str(tmp_path / "out.ply"))
-    cloud = read_cloud(tmp_path / "out.ply")
-    np.testing.assert_allclose(cloud.points, POINTS, atol=1e-6)
-    sensors = cloud.columns(["sensor_x", "sensor_y", "sensor_z"])
-    assert_array_equal(sensors, np.repeat(positions, 1000, axis=0))
-    scan, intensity = cloud.columns(["scan", "intensity"]).T
-    assert_array_equal(scan, np.repeat([0, 1], 1000))
-    assert_array_equal(intensity, np.append(np.zeros(1000), bright["intensity"]))

@@ -39,7 +39,23 @@ if TYPE_CHECKING:
     from ..geometry import Array
     from ..network import TensorFramesPointNet
 
-Format = Literal["ply", "pcd", "xyz", "txt", "csv", "asc", "npy", "npz", "las", "laz", "parquet"]
+Format = Literal[
+    "ply",
+    "pcd",
+    "xyz",
+    "txt",
+    "csv",
+    "asc",
+    "npy",
+    "npz",
+    "las",
+    "laz",
+    "parquet",
+    "obj",
+    "off",
+    "stl",
+    "e57",
+]
 
 
 def predict_clouds(

@@ -157,6 +157,9 @@ def _own_sensors(cloud: "Cloud", names: Names) -> Side:
 
 def _known(cloud: "Cloud") -> Side | None:
     """What a cloud itself tells about its sensor."""
+    if cloud.sensor_columns is not None:
+        side = _own_sensors(cloud, cloud.sensor_columns)
+        return side._replace(source="file", told="facing the scanners of the file")
     if cloud.viewpoint is not None:
         eye = tuple(cloud.viewpoint.tolist())
         return Side("viewpoint", f"facing the viewpoint {_text(eye)} of the file", "file", eye)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import typer
 
 from ..errors import CloudError, DataError, OutputExistsError
+from ..formats import CONVERTED
 
 STREAM = Path("-")
 """Stdin as a source, stdout as a target."""
@@ -114,10 +115,15 @@ def _target(cloud: Path, output: Path | None, folder: Path | None) -> Path:
     if folder:
         if cloud == STREAM:
             raise _wrong("stdin has no name to be filed under; give a file")
-        return folder / cloud.name
+        return folder / f"{cloud.stem}{_suffix(cloud)}"
     if output:
         return output
-    return STREAM if cloud == STREAM else cloud.parent / f"{cloud.stem}.normals{cloud.suffix}"
+    return STREAM if cloud == STREAM else cloud.parent / f"{cloud.stem}.normals{_suffix(cloud)}"
+
+
+def _suffix(cloud: Path) -> str:
+    """That of the target of a cloud."""
+    return ".ply" if cloud.suffix.lower() in CONVERTED else cloud.suffix
 
 
 def _check_distinct(jobs: Sequence[Job]) -> None:

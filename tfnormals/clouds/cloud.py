@@ -47,6 +47,7 @@ class Cloud:
         content: The rest of the file, for `write_cloud`.
         width: Points in a row of an organised PCD, one of HEIGHT > 1; None for others.
         losses: What of the file a copy with normals cannot hold, in words.
+        sensor_columns: Those that tell where the sensor of each point was, if the file says so.
     """
 
     points: NDArray[np.float64]
@@ -55,6 +56,7 @@ class Cloud:
     content: Content = field(repr=False)
     width: int | None = None
     losses: tuple[str, ...] = ()
+    sensor_columns: tuple[str, str, str] | None = None
 
     def columns(self, names: Sequence[str]) -> NDArray[np.float64]:
         """Named attributes of the points, `(n, len(names))`, at the full precision of the file.

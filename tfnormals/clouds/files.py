@@ -8,10 +8,13 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from ..errors import CloudError, OutputExistsError
+from ..formats import CONVERTED, FORMATS
 from .cloud import Cloud
+from .converted import read_e57, read_obj, read_off, read_stl
 from .data import Data, read_data
 from .las import read_las
 from .las_header import is_compressed, is_las
@@ -21,21 +24,6 @@ from .parquet import is_parquet, read_parquet
 from .pcd import is_pcd, read_pcd
 from .ply import is_ply, read_ply
 from .text import read_text
-
-# Suffix to format; a format's first suffix is the one recommended.
-FORMATS = {
-    ".ply": "PLY",
-    ".pcd": "PCD",
-    ".xyz": "text",
-    ".txt": "text",
-    ".csv": "text",
-    ".asc": "text",
-    ".npy": "NPY",
-    ".npz": "NPZ",
-    ".las": "LAS",
-    ".laz": "LAZ",
-    ".parquet": "Parquet",
-}
 
 _READERS: dict[str, Callable[[Data], Cloud]] = {
     "PLY": read_ply,
@@ -47,15 +35,12 @@ _READERS: dict[str, Callable[[Data], Cloud]] = {
     "LAZ": read_las,
     "Parquet": read_parquet,
 }
-_KNOWN = ", ".join(FORMATS)
-# Meshes have no place for the confidence of a vertex, STL and most OFF not even for a normal.
-_MESH = "is for meshes; save it as .ply, faces and all"
-_ADVICE = {
-    ".obj": _MESH,
-    ".off": _MESH,
-    ".stl": _MESH,
-    ".e57": "cannot be written back whole; make it .ply as docs/pipelines.md tells",
+_CONVERTERS: dict[str, Callable[[Data], Cloud]] = {
+    "OBJ": read_obj,
+    "OFF": read_off,
+    "STL": read_stl,
 }
+_KNOWN = ", ".join([*FORMATS, *CONVERTED])
 _REASONS = {
     errno.ENOENT: "no such file; check the path",
     errno.EISDIR: "is a folder; name a cloud file",
@@ -80,20 +65,21 @@ def read_cloud(
     """
     with _named(_name(source)):
         suffix = _suffix(source) if format is None else f".{format.lower().lstrip('.')}"
-        if suffix is not None and suffix not in FORMATS:
+        if suffix is not None and suffix not in {**FORMATS, **CONVERTED}:
             _check_file(source)
-            advice = _ADVICE.get(suffix, f"is no known format; known are {_KNOWN}")
-            raise CloudError(f"'{suffix}' {advice}")
+            raise CloudError(f"'{suffix}' is no known format; known are {_KNOWN}")
+        if suffix == ".e57":
+            return _read_e57(source)
         data = read_data(Path(source)) if isinstance(source, str | Path) else source.read()
         if not data:
             raise CloudError("an empty file; get a complete one")
         found = _recognised(data)
-        expected = found if suffix is None else FORMATS[suffix]
+        expected = found if suffix is None else {**FORMATS, **CONVERTED}[suffix]
         if expected is None:
             raise CloudError(f"its first bytes tell no format; give one of {_KNOWN}")
         if found is not None and found != expected:
             raise CloudError(f"the content is {found}, not {expected}; correct name or format")
-        cloud = _READERS[expected](data)
+        cloud = {**_READERS, **_CONVERTERS}[expected](data)
         if cloud.points.shape[1] not in dimensions:
             raise CloudError("a 2-D contour, with x y and no z; a 3-D cloud is needed")
         return cloud
@@ -113,7 +99,7 @@ def check_target(cloud: Cloud, target: str | Path, *, overwrite: bool = False) -
             raise CloudError("not a file; name a new one")
         if FORMATS.get(path.suffix.lower()) != own:
             suffix = next(suffix for suffix, name in FORMATS.items() if name == own)
-            raise CloudError(f"the input is {own}; name the output {path.with_suffix(suffix)}")
+            raise CloudError(f"it is written as {own}; name the output {path.with_suffix(suffix)}")
         if path.name.lower().endswith(".copc.laz"):
             plain = f"{path.name[: -len('.copc.laz')]}.laz"
             raise CloudError(f"plain LAZ is written, not COPC; name it {path.with_name(plain)}")
@@ -178,6 +164,17 @@ def _write(cloud: Cloud, stream: BinaryIO) -> None:
     for chunk in cloud.content.chunks():
         stream.write(chunk)
     stream.flush()
+
+
+def _read_e57(source: str | Path | BinaryIO) -> Cloud:
+    """The library reads files only, so a stream becomes one."""
+    if isinstance(source, str | Path):
+        return read_e57(Path(source))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "stream.e57"
+        with path.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        return read_e57(path)
 
 
 @contextmanager
