@@ -367,4 +367,20 @@ def test_one_bar_runs_over_all_clouds(scan, kinect, model, monkeypatch):
     assert parts == sorted(parts)
     assert (parts[0], parts[-1]) == (0, 1)
     assert told[0][1] == "2 clouds"
-    assert re.fullmatch(r"2 of 2 clouds, [\d,]+ points/s", told[-1][1])
+    assert re.fullmatch(r"2 of 2 clouds, [\d,]+ points/s(, \d\.\d GB)?", told[-1][1])
+
+
+def test_the_bar_of_one_cloud_tells_its_pace_and_memory(scan, model, monkeypatch):
+    told = []
+
+    @contextmanager
+    def bar(label, *, shown):
+        yield lambda done, total, label: told.append(label)
+
+    monkeypatch.setattr("tfnormals.cli.predict.progress_bar", bar)
+    monkeypatch.setattr("tfnormals.cli.tally.most_used", lambda: 1_234_567_890)
+    run_cli("predict", scan, "--model", model)
+
+    assert told[0] == str(scan)
+    assert all(re.fullmatch(rf"{scan}, [\d,]+ points/s, 1\.2 GB", label) for label in told[1:-1])
+    assert len(told) > 5

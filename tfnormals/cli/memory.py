@@ -7,6 +7,16 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as in malloc.h
 _LARGEST = 2**31 - 1
 
 
+def most_used() -> int | None:
+    """Bytes of memory that this process has used at most; None where the system does not tell."""
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * getrusage(RUSAGE_SELF).ru_maxrss
+
+
 def keep_freed_memory() -> None:
     """Lets the allocator of Linux keep what was freed until the process ends.
 

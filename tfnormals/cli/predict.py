@@ -332,11 +332,17 @@ class Predictor:
     def estimated(self, points: "Array", side: Side, on_progress: "OnProgress") -> "Estimate":
         """What is found of the points, (n, d).
 
+        Args:
+            points: Positions.
+            side: Of the normals.
+            on_progress: Called with the number of points that are done, as it were, and of all.
+
         Raises:
             CloudError: If there are too few distinct points or all lie on one line.
         """
         from ..estimation import estimate
 
+        count = len(points)
         return estimate(
             points,
             self._network,
@@ -344,7 +350,7 @@ class Predictor:
             orient=side.orient,
             viewpoint=side.viewpoint if side.sensors is None else side.sensors,
             toward=side.toward,
-            on_progress=on_progress,
+            on_progress=lambda done, total: on_progress(count * done // total, count),
         )
 
     def write(self, job: Job, cloud: "Cloud", found: "Estimate") -> None:
