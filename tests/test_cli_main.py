@@ -94,12 +94,12 @@ def test_the_entry_point_is_the_command_line():
 
 def test_the_command_line_repeats_constants_of_slow_modules_truly():
     from tfnormals.cli.sides import Orient as Told
-    from tfnormals.clouds import FORMATS
     from tfnormals.estimation import Orient
+    from tfnormals.formats import CONVERTED, FORMATS
     from tfnormals.pretrained import DEFAULT_MODEL as TRUE_DEFAULT
 
     assert DEFAULT_MODEL == TRUE_DEFAULT
-    assert {f".{ending}" for ending in get_args(Format)} == set(FORMATS)
+    assert {f".{ending}" for ending in get_args(Format)} == {*FORMATS, *CONVERTED}
     assert get_args(Told) == get_args(Orient)
 
 

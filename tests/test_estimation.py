@@ -14,6 +14,7 @@ from helpers import (
     motion,
     plane,
     quantised,
+    rotation,
     sphere,
     torus,
 )
@@ -543,3 +544,32 @@ def test_the_same_points_give_the_same_bits(small_network):
 
     np.testing.assert_array_equal(one.normals, other.normals)
     np.testing.assert_array_equal(one.confidence, other.confidence)
+
+
+@pytest.mark.parametrize(("unsure", "looks"), [(2.0, 2), (0.0, 5)])
+def test_unsure_clouds_are_looked_at_from_all_their_points(
+    unsure, looks, small_network, monkeypatch
+):
+    monkeypatch.setattr("tfnormals.estimation.UNSURE", unsure)
+    seen, answer = [], type(small_network).answer
+
+    def counted(self, levels, *rest):
+        seen.append(len(levels[0].sampled))
+        return answer(self, levels, *rest)
+
+    monkeypatch.setattr(type(small_network), "answer", counted)
+    estimate(torus(400, np.random.default_rng(0))[0], small_network)
+
+    assert len(seen) == looks
+
+
+def test_looks_from_all_points_follow_a_turn(exact_network, monkeypatch):
+    monkeypatch.setattr("tfnormals.estimation.UNSURE", 0.0)
+    points = torus(400, np.random.default_rng(0))[0]
+    turn = rotation(np.random.default_rng(1))
+    mirror = turn * [1, 1, -1]
+
+    still = estimate(points, exact_network, dtype=torch.float64).normals
+    for matrix in (turn, mirror):
+        moved = estimate(points @ matrix.T, exact_network, dtype=torch.float64).normals
+        np.testing.assert_allclose(moved, still @ matrix.T, atol=1e-8)

@@ -411,3 +411,26 @@ def test_the_overview_is_what_the_points_that_are_left_show_alone():
     seen = graph.overview.levels[0].frames[2][:, np.argsort(rows)]
     expected = alone.levels[0].frames[2][:, np.argsort(rows[alone.order])]
     assert np.median(unoriented_angle_deg(seen.T, expected.T)) < 1e-3
+
+
+@pytest.mark.parametrize("count", [70, 301, 3000])
+def test_all_overviews_share_out_the_level_below(count):
+    graph = build_graph(sampled_from(torus, count))
+
+    overviews = [graph.overview, *graph.further()]
+
+    parts = [overview.levels[0].positions for overview in overviews]
+    assert len(parts) == RATIO
+    assert np.ptp([part.shape[1] for part in parts]) <= RATIO
+    below = graph.levels[0].positions
+    shared = np.hstack(parts)
+    assert sorted(map(tuple, shared.T)) == sorted(map(tuple, below.T))
+    for overview in overviews:
+        assert len(overview.levels) == LEVELS
+        assert overview.near.shape == (NEIGHBORS, count)
+
+
+def test_a_cloud_too_small_to_share_has_one_overview():
+    graph = build_graph(sampled_from(torus, 40))
+
+    assert not list(graph.further())

@@ -29,7 +29,7 @@ class Ball:
     def informed(self, normals, logit, left, left_logit):
         first = Placed(doubtful(normals, logit), self.positions)
         overview = Placed(doubtful(left, left_logit), self.left_positions)
-        return informed(first, overview, self.near)
+        return informed(first, overview, self.near, OVERVIEW_WEIGHT)
 
 
 @pytest.fixture(scope="module")

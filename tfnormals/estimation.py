@@ -12,11 +12,20 @@ from torch import Tensor
 from .contours import contour
 from .errors import CloudError
 from .geometry import Array, power_of_two
-from .graph import MIN_POINTS, Graph, build_graph
-from .graph_loops import Rows
+from .graph import MIN_POINTS, Graph, Overview, build_graph
+from .graph_loops import Nearest, Rows
 from .network import Answer, TensorFramesPointNet, level_tensors
 from .objects import coordinates
-from .orientation import OVERVIEW_ROUNDS, ROUNDS, Placed, agreed, facing, informed
+from .orientation import (
+    OVERVIEW_ROUNDS,
+    OVERVIEW_WEIGHT,
+    ROUNDS,
+    SHARED_WEIGHT,
+    Placed,
+    agreed,
+    facing,
+    informed,
+)
 from .pretrained import DEFAULT_MODEL, load_model
 from .storage import pieces, room
 
@@ -31,6 +40,9 @@ LOW_CONFIDENCE = 0.5
 LOGIT_SCALE = 0.2
 """Turns what sheets have agreed on into the logit of a side being right; fitted on held-out
 meshes, as is the next."""
+UNSURE = 0.1
+"""Mean lack of certainty about the sides of a cloud from which on it is looked at from more
+points; chosen on held-out meshes."""
 SINE_POWER = 1.5
 """Of the expected sine of an angle, which makes it one minus the expected cosine."""
 
@@ -198,14 +210,32 @@ def _spread_out(part: Tensor, inverse: Rows) -> Array:
 
 
 def _sided(answer: Answer, graph: Graph, network: TensorFramesPointNet) -> Answer:
-    """The answer with sides on which two looks at the cloud, and then its sheets, agree."""
-    finest, overview, normals = graph.levels[0], graph.overview, answer.normals
-    levels = level_tensors(overview.levels, normals.dtype, normals.device)
-    second = Placed(network.answer(levels).to("cpu"), overview.levels[0].positions)
-    heard = agreed(second, overview.levels[0].neighbors, OVERVIEW_ROUNDS)
-    first, second = Placed(answer.to("cpu"), finest.positions), second._replace(answer=heard)
-    first = first._replace(answer=informed(first, second, overview.near))
-    return agreed(first, finest.neighbors, ROUNDS)
+    """The answer with sides on which looks at the whole shape, and then the sheets, agree.
+
+    A second look is enough for most clouds; where it leaves many sides unsure, as strong noise
+    does, looks from other points are heard as well.
+    """
+    normals, finest = answer.normals, graph.levels[0]
+    first = Placed(answer.to("cpu"), finest.positions)
+
+    def look(overview: Overview) -> tuple[Placed, Nearest]:
+        levels = level_tensors(overview.levels, normals.dtype, normals.device)
+        seen = Placed(network.answer(levels).to("cpu"), overview.levels[0].positions)
+        heard = agreed(seen, overview.levels[0].neighbors, OVERVIEW_ROUNDS)
+        return seen._replace(answer=heard), overview.near
+
+    def settled(looks: list[tuple[Placed, Nearest]], weight: float) -> Answer:
+        informed_by = first
+        for seen, near in looks:
+            informed_by = first._replace(answer=informed(informed_by, seen, near, weight))
+        return agreed(informed_by, finest.neighbors, ROUNDS)
+
+    looks = [look(graph.overview)]
+    found = settled(looks, OVERVIEW_WEIGHT)
+    unsure = 1 - float(torch.tanh(LOGIT_SCALE * found.logit / 2).mean())
+    if unsure < UNSURE:
+        return found
+    return settled([*looks, *map(look, graph.further())], SHARED_WEIGHT)
 
 
 def _placed(

@@ -5,6 +5,7 @@ cloud's canonical pose, rounded far below the spacing of the points. Turned, mir
 reordered copies of a cloud therefore make bit-identical decisions, ties included.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,6 +96,8 @@ class Graph(NamedTuple):
 
     levels: list[Level]
     overview: "Overview"
+    further: Callable[[], Iterator["Overview"]]
+    """Makes overviews from other points; with the first one they share out the level below."""
     order: Rows
     """(u,) rows of the input, one per distinct position, in the order of the finest level."""
     inverse: Rows
@@ -132,7 +135,20 @@ def build_graph(points: Array, dtype: type[np.floating[Any]] = np.float64) -> Gr
     finest = stages[skipped]
     near = _nearest(finest.canonical, canonical, NEIGHBORS)
     overview = Overview(_described(stages[skipped:], placed.axes, dtype), near)
-    return Graph(levels, overview, order, inverse, placed)
+
+    def further() -> Iterator[Overview]:
+        below = stages[skipped - 1]
+        left = np.setdiff1d(np.arange(len(below.canonical)), below.sampled)
+        for parts in range(RATIO - 1, 0, -1):
+            if len(left) < parts * MIN_POINTS:
+                return
+            rows = left[_farthest_points(below.canonical[left], parts)]
+            left = np.setdiff1d(left, rows)
+            pyramid = _stages(below.positions[:, rows], below.canonical[rows], whole=False)
+            near = _nearest(pyramid[0].canonical, canonical, NEIGHBORS)
+            yield Overview(_described(pyramid, placed.axes, dtype), near)
+
+    return Graph(levels, overview, further, order, inverse, placed)
 
 
 def farthest_points(points: Array) -> Rows:
@@ -201,12 +217,12 @@ class _Stage(NamedTuple):
     sampled: Rows
 
 
-def _stages(positions: Array, canonical: Array) -> list[_Stage]:
-    """The points of each level, as many levels as the cloud and its overview need."""
+def _stages(positions: Array, canonical: Array, *, whole: bool = True) -> list[_Stage]:
+    """The points of each level: as many levels as there are, or as the overview needs as well."""
     stages: list[_Stage] = []
-    count = LEVELS + 1
+    count = LEVELS + whole
     while len(stages) < count:
-        if len(canonical) > OVERVIEW and len(stages) < LEVELS - 1:
+        if whole and len(canonical) > OVERVIEW and len(stages) < LEVELS - 1:
             count = LEVELS + 1 + len(stages)
         sampled = _farthest_points(canonical)
         stages.append(_Stage(positions, canonical, *_neighborhoods(positions, canonical), sampled))
@@ -258,7 +274,7 @@ def _neighborhoods(positions: Array, canonical: Array) -> tuple[Nearest, Array, 
     return found[:-1], reach, float(np.sqrt(reach).mean())
 
 
-def _farthest_points(canonical: Array) -> Rows:
+def _farthest_points(canonical: Array, ratio: int = RATIO) -> Rows:
     """Farthest point sampling (Eldar et al. 1997) within blocks along the Morton curve.
 
     Every block is sampled on its own, from its point farthest from the centre; the blocks are
@@ -266,7 +282,7 @@ def _farthest_points(canonical: Array) -> Rows:
     density. Up to ``_BLOCK`` points this is farthest point sampling proper.
     """
     n = len(canonical)
-    count = max(-(-n // RATIO), min(SMALLEST_LEVEL, n))
+    count = max(-(-n // ratio), min(SMALLEST_LEVEL, n))
     blocks = -(-n // _BLOCK)
     starts = np.linspace(0, n, blocks + 1).astype(np.int64)
     width = int(np.diff(starts).max())

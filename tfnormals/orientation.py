@@ -15,9 +15,10 @@ from .storage import room
 from .tensorframes.edge_loops import Real, squared_distance
 from .tensorframes.loops import array, chunked, compiled, in_chunks
 
-OVERVIEW_WEIGHT = 2.0
-"""Weight of the overview's logits beside a point's own; chosen on held-out meshes."""
-HEIGHT = 0.03
+OVERVIEW_WEIGHT, SHARED_WEIGHT = 1.5, 0.5
+"""Weight of an overview's logits beside a point's own, of a single one and of each of several;
+chosen on held-out meshes."""
+HEIGHT = 0.02
 """Height over a tangent plane at which points are of two sheets, in distances to the farthest
 point that is heard; chosen on held-out meshes."""
 ROUNDS = 16
@@ -42,7 +43,7 @@ class Placed(NamedTuple):
     """(3, n) in any unit, the same for whatever is compared."""
 
 
-def informed(first: Placed, overview: Placed, near: Nearest) -> Answer:
+def informed(first: Placed, overview: Placed, near: Nearest, weight: float) -> Answer:
     """The answer after every point has heard what a second look at the whole shape says.
 
     From fewer points the same network sees further, as its neighbourhoods are wider, and knows
@@ -52,9 +53,10 @@ def informed(first: Placed, overview: Placed, near: Nearest) -> Answer:
         first: For the points of the cloud.
         overview: For fewer points of the same cloud.
         near: (k, n) for each point of the cloud, rows of the overview, by distance.
+        weight: Of what the overview says beside a point's own logit.
     """
     heard = _weighed(influence(first, overview, near), near, array(overview.answer.logit))
-    return _turned(first.answer, first.answer.logit + OVERVIEW_WEIGHT * torch.from_numpy(heard))
+    return _turned(first.answer, first.answer.logit + weight * torch.from_numpy(heard))
 
 
 def agreed(cloud: Placed, neighbors: Nearest, rounds: int) -> Answer:
