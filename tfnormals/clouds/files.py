@@ -34,13 +34,11 @@ _READERS: dict[str, Callable[[Data], Cloud]] = {
     "LAS": read_las,
     "LAZ": read_las,
     "Parquet": read_parquet,
-}
-_CONVERTERS: dict[str, Callable[[Data], Cloud]] = {
     "OBJ": read_obj,
     "OFF": read_off,
     "STL": read_stl,
 }
-_KNOWN = ", ".join([*FORMATS, *CONVERTED])
+_READ = FORMATS | CONVERTED
 _REASONS = {
     errno.ENOENT: "no such file; check the path",
     errno.EISDIR: "is a folder; name a cloud file",
@@ -56,8 +54,8 @@ def read_cloud(
 
     Args:
         source: A path, or a stream that need not be seekable and is read to its end.
-        format: A suffix of `FORMATS`, dot or not. By default that of the path; streams of all
-            but text are recognised by their first bytes.
+        format: A suffix of `FORMATS` or `CONVERTED`, dot or not. By default that of the path;
+            streams of all but text are recognised by their first bytes.
         dimensions: Of the clouds that are welcome; 2 for contours, which have x y and no z.
 
     Raises:
@@ -65,21 +63,21 @@ def read_cloud(
     """
     with _named(_name(source)):
         suffix = _suffix(source) if format is None else f".{format.lower().lstrip('.')}"
-        if suffix is not None and suffix not in {**FORMATS, **CONVERTED}:
+        if suffix is not None and suffix not in _READ:
             _check_file(source)
-            raise CloudError(f"'{suffix}' is no known format; known are {_KNOWN}")
+            raise CloudError(f"'{suffix}' is no known format; known are {', '.join(_READ)}")
         if suffix == ".e57":
             return _read_e57(source)
         data = read_data(Path(source)) if isinstance(source, str | Path) else source.read()
         if not data:
             raise CloudError("an empty file; get a complete one")
         found = _recognised(data)
-        expected = found if suffix is None else {**FORMATS, **CONVERTED}[suffix]
+        expected = found if suffix is None else _READ[suffix]
         if expected is None:
-            raise CloudError(f"its first bytes tell no format; give one of {_KNOWN}")
+            raise CloudError(f"its first bytes tell no format; give one of {', '.join(_READ)}")
         if found is not None and found != expected:
             raise CloudError(f"the content is {found}, not {expected}; correct name or format")
-        cloud = {**_READERS, **_CONVERTERS}[expected](data)
+        cloud = _READERS[expected](data)
         if cloud.points.shape[1] not in dimensions:
             raise CloudError("a 2-D contour, with x y and no z; a 3-D cloud is needed")
         return cloud
