@@ -15,8 +15,8 @@ from ablation_clouds import POSES, Clouds, Pose, Split, cloud, joined, pose_matr
 from ablation_model import VARIANTS, PointNet, Variant
 from torch import nn
 
+from tfnormals import training
 from tfnormals.metrics import normal_metrics
-from tfnormals.training import normal_losses
 from tfnormals.voting import Directions
 
 BATCH = 4
@@ -127,8 +127,10 @@ def loss(network: PointNet, batch: Clouds, generator: torch.Generator) -> torch.
     found = network(batch, network.frames(batch, generator))
     directions = Directions(found.lines.T, found.doubt)
     sure = torch.ones_like(found.doubt)
-    lengths = torch.bincount(batch.levels[0].cloud).tolist()
-    return normal_losses([directions] * 2, found.side.T, batch.normals, sure, lengths)["loss"]
+    cloud = batch.levels[0].cloud
+    members = training.Clouds(cloud, torch.bincount(cloud))
+    given = [directions] * 2, found.side.T, batch.normals, sure, members
+    return training.normal_losses(*given)["loss"]
 
 
 def errors(network: PointNet, clouds: list[Clouds], pose: Pose) -> Errors:

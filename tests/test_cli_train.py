@@ -30,6 +30,17 @@ def small_and_alone(monkeypatch):
     monkeypatch.setattr(training, "VALIDATION_POINTS", 300)
 
 
+@pytest.mark.parametrize(("gpus", "points"), [(0, 8192), (1, 65_536)])
+def test_a_gpu_gets_larger_batches(gpus, points, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr("tfnormals.cli.train._train", lambda run, config, *_: seen.append(config))
+
+    run_cli("train", "--out", tmp_path / "run")
+
+    assert [config.batch_points for config in seen] == [points]
+
+
 @pytest.fixture
 def no_picture(monkeypatch):
     """Spares the time to draw the curves."""

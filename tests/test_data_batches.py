@@ -161,6 +161,17 @@ def test_batches_are_of_about_the_wanted_size(batches):
         assert CLOUD_POINTS[0] / 2 <= count <= CLOUD_POINTS[-1]
 
 
+def test_larger_batches_are_of_more_draws():
+    small, large = (TrainingBatches([], points, seed=0) for points in (8192, 65_536))
+    rng = np.random.default_rng(0)
+    draws = [np.mean([sum(b.sizes(rng)) for _ in range(400)]) for b in (small, large)]
+    sizes = large.sizes(rng)
+
+    assert 6 < draws[1] / draws[0] < 10
+    assert len(set(sizes)) > 4
+    assert all(CLOUD_POINTS[0] <= size <= CLOUD_POINTS[-1] for size in sizes)
+
+
 def test_several_weights_occur(batches):
     weights = set(torch.cat([batch.side_weight for batch in batches]).unique().tolist())
     possible = torch.tensor([UNDECIDABLE_WEIGHT, PARTIAL_WEIGHT, COMPLETE_WEIGHT]).tolist()
@@ -223,7 +234,7 @@ def evenness(batch):
 
 def test_some_clouds_are_evenly_spaced_as_an_overview_is(monkeypatch):
     source = LabelledCloud("ball", *sphere(20_000, np.random.default_rng(0)))
-    monkeypatch.setattr("tfnormals.data.batches._size", lambda rng: 1000)
+    monkeypatch.setattr("tfnormals.data.batches.drawn_sizes", lambda points, rng: [1000])
     monkeypatch.setattr("tfnormals.data.batches.PROCEDURAL_SHARE", 0.0)
     spread = [evenness(TrainingBatches([source], 1000, seed=3)[step]) for step in range(40)]
     share = np.mean(np.array(spread) < 0.3)

@@ -124,6 +124,12 @@ def test_letters_are_bodies_of_their_own():
     assert 2 < max(counts) <= 16
 
 
+def test_what_stands_between_two_dollars_is_no_formula(monkeypatch):
+    monkeypatch.setattr(text, "LETTERS", "$^")
+    for seed in range(8):
+        assert text._text(np.random.default_rng(seed), 8).num_contour() >= 8
+
+
 def test_subdivision_rounds_what_was_edged():
     bends = []
     for maker in (lowpoly.subdivided, lowpoly.box_model, lowpoly.rock):

@@ -21,6 +21,7 @@ from tfnormals.training import (
     EASIEST,
     METRICS,
     STATE,
+    Clouds,
     Trainer,
     TrainingConfig,
     normal_losses,
@@ -158,7 +159,7 @@ def loss_of(network, clouds):
         for one in clouds:
             found = network(one.levels)
             rounds = network.voted(found, one.levels)
-            truth = one.normals, one.side_weight, one.lengths
+            truth = one.normals, one.side_weight, Clouds.of_lengths(one.lengths)
             losses.append(normal_losses(rounds, found.side, *truth)["loss"])
     return float(torch.stack(losses).mean())
 
@@ -273,7 +274,8 @@ def losses(direction, side, error=0.5, side_weight=ONES, before=None, lengths=(5
     first, last = (
         Directions(d.T, doubt) for d in (direction if before is None else before, direction)
     )
-    return normal_losses([first, last], side.T, NORMALS, side_weight, lengths)
+    clouds = Clouds.of_lengths(lengths)
+    return normal_losses([first, last], side.T, NORMALS, side_weight, clouds)
 
 
 def tilted(degrees):

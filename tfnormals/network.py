@@ -283,7 +283,8 @@ class TensorFramesPointNet(nn.Module):
         seen = torch.cat([features.scalars, local, receivers.moments], 1)
         both = self.head(both_hands(seen, self.seen_parity)).to(local.dtype)
         vectors = both[:, :, :6].permute(2, 0, 1).unflatten(0, (3, 2))  # axis, kind, hand, point
-        vectors = torch.cat([vectors[:2], vectors[2:] * vectors.new_tensor([[1], [-1]])])
+        third = torch.stack([vectors[2:, :, 0], -vectors[2:, :, 1]], 2)
+        vectors = torch.cat([vectors[:2], third])
         lines, sides = nn.functional.normalize(vectors[:, 0], dim=0), vectors[:, 1]
         first, second = lines.unbind(1)
         aligned = torch.where((first * second).sum(0) < 0, -second, second)

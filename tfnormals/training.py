@@ -2,6 +2,8 @@
 
 import json
 import math
+import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
@@ -37,6 +39,8 @@ BEFORE_WEIGHT = 0.3
 VALIDATION_CLOUDS = 20
 VALIDATION_POINTS = 8192
 SAVE_SECONDS = 120.0
+GPU_BATCH_POINTS = 65_536
+"""Points of a batch that are enough for a GPU: starting its operations takes some 0.2 s a step."""
 
 
 @dataclass(frozen=True)
@@ -142,13 +146,17 @@ class Trainer:
     def _upcoming(self) -> Iterator[Batch]:
         if self.done >= 1:
             return iter(())
+        workers = _workers(self.device)
+        if workers > 1:  # read by processes yet to be started, each with a core of its own
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
         loader = DataLoader(
             self.batches,
             batch_size=None,
             sampler=_CountFrom(self.step),
-            num_workers=1,
+            num_workers=workers,
             prefetch_factor=4,
-            multiprocessing_context="spawn",
+            pin_memory=self.device.type == "cuda",
+            multiprocessing_context=_context(),
             generator=torch.Generator(),  # otherwise it draws from the global one
         )
         return iter(loader)
@@ -161,9 +169,8 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             prediction = self.replica(batch.levels)
         rounds = self.network.voted(prediction, batch.levels)
-        losses = normal_losses(
-            rounds, prediction.side, batch.normals, batch.side_weight, batch.lengths
-        )
+        clouds = Clouds.of_lengths(batch.lengths, self.device)
+        losses = normal_losses(rounds, prediction.side, batch.normals, batch.side_weight, clouds)
         self.optimizer.zero_grad()
         (self.team.size * batch.share * losses["loss"]).backward()  # replicas take the mean
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
@@ -175,11 +182,10 @@ class Trainer:
 
     def _update_average(self) -> None:
         decay = min(EMA_DECAY, self.step / (9 + self.step))
+        means: list[Tensor] = list(self.average.parameters())
+        values: list[Tensor] = list(self.network.parameters())
         with torch.no_grad():
-            for mean, value in zip(
-                self.average.parameters(), self.network.parameters(), strict=True
-            ):
-                mean.lerp_(value, 1 - decay)
+            torch._foreach_lerp_(means, values, 1 - decay)
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then half a cosine."""
@@ -255,6 +261,22 @@ class Trainer:
         (self.run / METRICS).write_text("".join(row + "\n" for row in kept))
 
 
+def _workers(device: torch.device) -> int:
+    """Processes that make batches: a CPU needs its cores to learn from them, a GPU all of them."""
+    return 1 if device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
+
+
+def _context() -> str:
+    """How they are started: as copies of a process that has imported all they need.
+
+    A GPU's sixteen would each take seconds for it, one after the other. Windows has no copies.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return "spawn"
+    multiprocessing.set_forkserver_preload([TrainingBatches.__module__])
+    return "forkserver"
+
+
 class _CountFrom(Sampler[int]):
     """Step numbers from a given one on, without end."""
 
@@ -268,12 +290,40 @@ class _CountFrom(Sampler[int]):
             step += 1
 
 
+class Clouds(NamedTuple):
+    """Which points of a batch form a cloud."""
+
+    of: Tensor
+    """(n,) the cloud of each point."""
+    points: Tensor
+    """(c,) number of points of each cloud; 0: they only fill up the batch and teach nothing."""
+
+    @classmethod
+    def of_lengths(cls, lengths: Sequence[int], device: str | torch.device = "cpu") -> "Clouds":
+        """Clouds of so many points, one after the other."""
+        points = torch.tensor(lengths)
+        of = torch.arange(len(points)).repeat_interleave(points)
+        return cls(of.to(device), points.to(device))
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over all points that teach."""
+        teaches = (self.points > 0).to(values).index_select(0, self.of)
+        return (teaches * values).sum() / teaches.sum()
+
+    def mean_root(self, squares: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Mean over all points of the root mean of their cloud, times their weight."""
+        sums = squares.new_zeros(len(self.points)).index_add(0, self.of, squares)
+        means = sums / self.points.clamp(min=1).to(squares)
+        roots = (means + EASIEST).sqrt().index_select(0, self.of)
+        return self.mean(roots if weight is None else weight * roots)
+
+
 def normal_losses(
     rounds: Sequence[Directions],
     side: Tensor,
     normals: Tensor,
     side_weight: Tensor,
-    lengths: Sequence[int],
+    clouds: Clouds,
 ) -> dict[str, Tensor]:
     """The losses of predicted directions and sides against true outward normals (n, 3).
 
@@ -289,13 +339,13 @@ def normal_losses(
     sines = [torch.linalg.cross(one.lines, truth, dim=0).norm(dim=0) for one in rounds]
     cosines = [(one.lines * truth).sum(0) for one in rounds]
     before, *_, direction = (
-        sine.mean() + _mean_root(torch.atan2(sine, cosine.abs()) ** 2, lengths)
+        clouds.mean(sine) + clouds.mean_root(torch.atan2(sine, cosine.abs()) ** 2)
         for sine, cosine in zip(sines, cosines, strict=True)
     )
     logit = (side * rounds[-1].lines.detach()).sum(0) * cosines[-1].detach().sign()
-    wrong = _mean_root(nn.functional.softplus(-logit), lengths, side_weight)
+    wrong = clouds.mean_root(nn.functional.softplus(-logit), side_weight)
     errors = [
-        (one.doubt.sigmoid() - sine.detach()).abs().mean()
+        clouds.mean((one.doubt.sigmoid() - sine.detach()).abs())
         for one, sine in zip(rounds, sines, strict=True)
     ]
     losses = {"direction": direction, "before": before, "side": wrong, "error": errors[-1]}
@@ -304,13 +354,6 @@ def normal_losses(
     sure = side_weight == 1
     right = ((logit > 0) & sure).sum() / sure.sum().clamp(min=1)
     return {"loss": total, **losses, "sides_right": right}
-
-
-def _mean_root(squares: Tensor, lengths: Sequence[int], weight: Tensor | None = None) -> Tensor:
-    """Mean over all points of the root mean of their cloud, times their weight."""
-    roots = [(part.mean() + EASIEST).sqrt().expand(len(part)) for part in squares.split(lengths)]
-    every = torch.cat(roots)
-    return (every if weight is None else weight * every).mean()
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:

@@ -69,7 +69,12 @@ def train_network(
     ] = None,
     batch_points: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, show_default="8192", help="Points of a batch, about."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            show_default="8192, on a GPU 65536",
+            help="Points of a batch, about.",
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None,
@@ -126,14 +131,16 @@ def train_network(
     from ..data.sources import split
     from ..pretrained import load_model
     from ..runs import load_settings
-    from ..training import TrainingConfig
+    from ..training import GPU_BATCH_POINTS, TrainingConfig
 
     if resume:
         config, data = load_settings(resume)
     else:
         default = TrainingConfig()
+        on_gpu = own_device(device, launched_team()).type == "cuda"
+        usual_points = GPU_BATCH_POINTS if on_gpu else default.batch_points
         config = TrainingConfig(
-            batch_points=batch_points or default.batch_points,
+            batch_points=batch_points or usual_points,
             learning_rate=default.learning_rate if learning_rate is None else learning_rate,
             seed=seed or default.seed,
             start=start and _lasting(start),

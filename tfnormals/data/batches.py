@@ -21,9 +21,11 @@ from .surfaces import Surface
 
 CLOUD_POINTS = (500, 10_000, 100_000)
 """Smallest cloud seen in training, the smallest that counts as large, and the largest."""
+DRAW_POINTS = 8192
+"""Points, about, for which a size is drawn; larger batches are made of several such draws."""
 LARGE_SHARE = 0.22
-"""Share of batches of one large cloud: only there does noise reach several times the spacing of
-the points, as it does in scans. With it a step has 12 000 points in the mean, 5 % have more than
+"""Share of draws of one large cloud: only there does noise reach several times the spacing of
+the points, as it does in scans. With it a draw has 12 000 points in the mean, 5 % have more than
 32 000."""
 PROCEDURAL_SHARE = 0.5
 """Share of procedural clouds when there are other sources too."""
@@ -52,7 +54,7 @@ class TrainingBatches(Dataset[Batch]):
     Args:
         sources: Half of the clouds are sampled from them, the rest, or all when there are none,
             from procedural solids. Those named ``KIND__NAME`` are balanced, see ``kind_shares``.
-        points: Points of a batch, about: one large cloud or several small ones.
+        points: Points of a batch, about: of each draw one large cloud or several small ones.
         seed: With the step, the only source of randomness.
         part: Which of the ``parts`` is wanted of every batch: all its clouds are sampled, in the
             same order as ever, and every ``parts``-th is kept. A part that is left without
@@ -82,10 +84,14 @@ class TrainingBatches(Dataset[Batch]):
         return list(self._samples(np.random.default_rng([self.seed, step])))
 
     def _samples(self, rng: np.random.Generator) -> Iterator[tuple[str, Sample]]:
-        size = _size(rng)
-        for _ in range(max(1, round(self.points / size))):
+        for size in self.sizes(rng):
             source = self._source(rng)
             yield source.name, _usable_sample(source, size, rng, THINNED_SHARE)
+
+    def sizes(self, rng: np.random.Generator) -> list[int]:
+        """Points of the clouds of a batch."""
+        draws = max(1, round(self.points / DRAW_POINTS))
+        return [size for _ in range(draws) for size in drawn_sizes(self.points // draws, rng)]
 
     def _source(self, rng: np.random.Generator) -> Source:
         if not self.sources or rng.random() < PROCEDURAL_SHARE:
@@ -122,12 +128,18 @@ def _thinned(source: Source, size: int, rng: np.random.Generator) -> Sample:
     return dense._replace(points=dense.points[kept], normals=dense.normals[kept], kind=kind)
 
 
-def _size(rng: np.random.Generator) -> int:
-    """Points of the clouds of a batch: small or large, where each octave costs the same in all."""
+def drawn_sizes(
+    points: int, rng: np.random.Generator, large_share: float = LARGE_SHARE
+) -> list[int]:
+    """Points of a large cloud, or of several small ones that together have about so many.
+
+    Each octave of sizes costs the same in all.
+    """
     smallest, large, largest = CLOUD_POINTS
-    if rng.random() < LARGE_SHARE:
-        return int(1 / rng.uniform(1 / largest, 1 / large))
-    return int(np.exp(rng.uniform(np.log(smallest), np.log(large))))
+    if rng.random() < large_share:
+        return [int(1 / rng.uniform(1 / largest, 1 / large))]
+    size = int(np.exp(rng.uniform(np.log(smallest), np.log(large))))
+    return [size] * max(1, round(points / size))
 
 
 def _usable_sample(

@@ -56,7 +56,8 @@ def _text(rng: np.random.Generator, count: int) -> CrossSection:
     """Random letters in a random font, about one high."""
     font = FONTS[int(rng.integers(len(FONTS)))]
     letters = "".join(rng.choice(list(LETTERS), count))
-    outlines = TextPath((0, 0), letters, size=SIZE, prop=_font(font)).to_polygons()
+    plain = letters.replace("$", r"\$")  # what stands between two of them would be a formula
+    outlines = TextPath((0, 0), plain, size=SIZE, prop=_font(font)).to_polygons()
     text = CrossSection([np.array(line)[:-1] for line in outlines], FillRule.NonZero)
     return text.scale((1 / SIZE, 1 / SIZE)).simplify(1e-3)
 

@@ -35,6 +35,9 @@ class _Turn(torch.autograd.Function):
 
 
 def _product(matrix: Float[Tensor, "3 3 n"], vectors: Float[Tensor, "3 *c n"]) -> Tensor:
+    if vectors.device.type != "cpu":  # where starting an operation takes longer than many of them
+        across = matrix.view(3, 3, *[1] * (vectors.ndim - 2), -1)
+        return (across * vectors).sum(1)
     out = torch.empty_like(vectors, memory_format=torch.contiguous_format)
     for i in range(3):
         torch.mul(vectors[0], matrix[i, 0], out=out[i])

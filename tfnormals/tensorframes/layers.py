@@ -231,7 +231,7 @@ class EdgeLayer(nn.Module):
     ) -> Features:
         """Features of the receivers, these rows, after what they have heard."""
         frames = receivers.frames.contiguous()
-        own, before = features.scalars[rows], features.vectors[..., rows]
+        own, before = _taken(features, rows)
         local = turned(before, frames).flatten(0, 1).T
         seen = torch.cat([own, local, receivers.moments], 1)
         both = self.mlp(self.norm(pooled + self.receiver(both_hands(seen, self.seen_parity))))
@@ -247,6 +247,14 @@ class EdgeLayer(nn.Module):
         across, along = vectors.tensor_split([2 * len(vectors) // 3])
         even = torch.cat([x_y, lengths, weight.new_ones(1, weight.shape[1]), across])
         return even, torch.cat([z, along])
+
+
+def _taken(features: Features, rows: "slice | Tensor") -> Features:
+    """Features of some of the nodes."""
+    scalars, vectors = features
+    if isinstance(rows, slice):
+        return Features(scalars[rows], vectors[..., rows])
+    return Features(scalars.index_select(0, rows), vectors.index_select(2, rows))
 
 
 def placed(near: LazyNeighborhoods) -> Place:
@@ -265,7 +273,8 @@ class _Pooled(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, even: Tensor, odd: Tensor) -> Tensor:
-        parts = zip(even.split(POOL_CHUNK, 1), odd.split(POOL_CHUNK, 1), strict=True)
+        chunk = _pool_chunk(even)
+        parts = zip(even.split(chunk, 1), odd.split(chunk, 1), strict=True)
         pooled = torch.cat([torch.stack([_pool(e + o), _pool(e - o)]) for e, o in parts], 1)
         ctx.save_for_backward(even, odd, pooled)
         return pooled
@@ -275,15 +284,21 @@ class _Pooled(torch.autograd.Function):
         even, odd, pooled = ctx.saved_tensors  # type: ignore[attr-defined]
         half = even.shape[2] // 2
         floor, share = pooled.clone(), grad.clone()
-        floor[:, :, half:] = torch.finfo(floor.dtype).tiny  # what counts reaches it
+        floor[:, :, half:].fill_(torch.finfo(floor.dtype).tiny)  # what counts reaches it
         share[:, :, half:] /= len(even)
         back_even, back_odd = torch.empty_like(even), torch.empty_like(odd)
         whole = (even, odd, back_even, back_odd, floor, share)
-        for e, o, be, bo, f, s in zip(*(t.split(POOL_CHUNK, 1) for t in whole), strict=True):
+        chunk = _pool_chunk(even)
+        for e, o, be, bo, f, s in zip(*(t.split(chunk, 1) for t in whole), strict=True):
             right, left = (e + o >= f[0]) * s[0], (e - o >= f[1]) * s[1]
             torch.add(right, left, out=be)
             torch.sub(right, left, out=bo)
         return back_even, back_odd
+
+
+def _pool_chunk(messages: Tensor) -> int:
+    """Receivers whose messages are pooled at a time: on a GPU all of them."""
+    return POOL_CHUNK if messages.device.type == "cpu" else max(1, messages.shape[1])
 
 
 def _pool(message: Float[Tensor, "k m h"]) -> Float[Tensor, "m h"]:
