@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 BINS = 10
 DROPPED = 0.05
-"""Share of the least confident points of each cloud that a user may throw away."""
+"""Share of the least confident points that a user may throw away."""
 
 
 class Scored(NamedTuple):
@@ -38,16 +38,16 @@ class Scored(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """What dropping the least confident points of clouds does to their wrong sides."""
+    """Which share of the wrong sides of some clouds goes with the least confident points."""
 
-    before: float
-    """Share of normals on the wrong side."""
-    after: float
-
-    @property
-    def share(self) -> float:
-        """Of the wrong sides."""
-        return 1 - self.after / self.before if self.before else 0.0
+    wrong: float
+    """Share of normals on the wrong side, mean over clouds."""
+    of_all: float
+    """Dropped: points below the confidence that ``DROPPED`` of all of them have."""
+    of_each: float
+    """Dropped: ``DROPPED`` of every cloud."""
+    possible: float
+    """The same, if the wrong ones were known."""
 
 
 def scored(network: TensorFramesPointNet, folder: Path) -> Iterator[Scored]:
@@ -61,14 +61,21 @@ def scored(network: TensorFramesPointNet, folder: Path) -> Iterator[Scored]:
 
 
 def removed(clouds: list[Scored]) -> Removed:
-    """Means over clouds."""
-    before, after = [], []
-    for cloud in clouds:
-        wrong = cloud.cosine < 0
-        kept = np.argsort(cloud.confidence, kind="stable")[int(DROPPED * len(wrong)) :]
-        before.append(wrong.mean())
-        after.append(wrong[kept].sum() / len(wrong))
-    return Removed(float(np.mean(before)), float(np.mean(after)))
+    """What dropping the least confident points does."""
+    wrong = [cloud.cosine < 0 for cloud in clouds]
+    every, confidence = np.concatenate(wrong), np.concatenate([c.confidence for c in clouds])
+    each = sum(_among_least(w, c.confidence) for w, c in zip(wrong, clouds, strict=True))
+    known = sum(_among_least(w, -w.astype(float)) for w in wrong)
+    total = max(every.sum(), 1)
+    of_all = _among_least(every, confidence)
+    mean = float(np.mean([w.mean() for w in wrong]))
+    return Removed(mean, of_all / total, each / total, known / total)
+
+
+def _among_least(wrong: NDArray[np.bool_], order: Array) -> int:
+    """How many wrong ones are in the share that is dropped."""
+    least = np.argsort(order, kind="stable")[: int(DROPPED * len(wrong))]
+    return int(wrong[least].sum())
 
 
 def binned(clouds: list[Scored]) -> list[tuple[float, float, float, float]]:
@@ -103,6 +110,11 @@ def draw(curves: dict[str, list[tuple[float, float, float, float]]], path: Path)
     figure.savefig(path)
 
 
+def _row(name: str, effect: Removed) -> str:
+    shares = " | ".join(f"{share:.0%}" for share in effect[1:])
+    return f"| {name} | {100 * effect.wrong:.2f} | {shares} |"
+
+
 def main() -> None:
     """Prints a table and what dropping unsure points does, and draws the curves."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -115,14 +127,14 @@ def main() -> None:
     for confidence, cosine, outward, share in binned(clouds):
         print(f"| {confidence:.2f} | {cosine:.2f} | {100 * outward:.1f} | {100 * share:.1f} |")
     curves = {"all": binned(clouds)}
-    print(f"\n| variant | wrong sides, % | without the least sure {DROPPED:.0%} | removed |")
-    print("|---|---|---|---|")
+    print(f"\nWrong sides that go with the least sure {DROPPED:.0%}\n")
+    print("| variant | wrong, % | of all points | of each cloud | of that possible |")
+    print("|---|---|---|---|---|")
     for variant in dict.fromkeys(cloud.variant for cloud in clouds):
         own = [cloud for cloud in clouds if cloud.variant == variant]
         curves[variant] = binned(own)
-        effect = removed(own)
-        wrong = f"{100 * effect.before:.2f} | {100 * effect.after:.2f}"
-        print(f"| {variant} | {wrong} | {effect.share:.0%} |")
+        print(_row(variant, removed(own)))
+    print(_row("all", removed(clouds)))
     if args.picture:
         draw(curves, args.picture)
 

@@ -17,7 +17,7 @@ from torch.autograd.function import FunctionCtx
 
 from .edge_loops import EDGE_FEATURES, FAINTEST
 from .frames import turned
-from .handedness import both_hands, hands_averaged, parity_of
+from .handedness import parity_of
 from .loops import array, chunked, compilable, rowwise
 from .messages import POOL_CHUNK, Place, PooledMessages, pooled_messages
 
@@ -129,8 +129,8 @@ class EdgeLayer(nn.Module):
         moments: Sign that each invariant of a neighbourhood takes in mirrored frames.
     """
 
-    seen_parity: Tensor
-    said_parity: Tensor
+    odd: Tensor
+    """Of what a receiver sees, the rows that change sign in mirrored frames."""
 
     def __init__(
         self,
@@ -155,9 +155,8 @@ class EdgeLayer(nn.Module):
         same = inputs == outputs
         self.skip_scalars = nn.Identity() if same else nn.Linear(scalars, scalars_out, bias=False)
         self.skip_vectors = nn.Identity() if same else VectorLinear(vectors, vectors_out)
-        seen = torch.cat([parity_of(scalars, vectors), torch.tensor(moments, device="cpu")])
-        self.register_buffer("seen_parity", seen, persistent=False)
-        self.register_buffer("said_parity", parity_of(scalars_out, vectors_out), persistent=False)
+        parity = torch.cat([parity_of(scalars, vectors), torch.tensor(moments, device="cpu")])
+        self.register_buffer("odd", torch.nonzero(parity < 0)[:, 0], persistent=False)
 
     def forward(
         self,
@@ -234,11 +233,28 @@ class EdgeLayer(nn.Module):
         own, before = _taken(features, rows)
         local = turned(before, frames).flatten(0, 1).T
         seen = torch.cat([own, local, receivers.moments], 1)
-        both = self.mlp(self.norm(pooled + self.receiver(both_hands(seen, self.seen_parity))))
-        update = hands_averaged(both.to(own.dtype), self.said_parity)
-        scalars, vectors = update.split([self.outputs[0], 3 * self.outputs[1]], 1)
-        moved = turned(vectors.T.reshape(3, -1, len(own)), frames, back=True)
-        return Features(self.skip_scalars(own) + scalars, self.skip_vectors(before) + moved)
+        right, turning = self.receiver(seen), self.receiver.weight.index_select(1, self.odd)
+        left = right.addmm(seen.index_select(1, self.odd).to(right), turning.T.to(right), alpha=-2)
+        hidden = self.mlp[:-1](self.norm(pooled + torch.stack([right, left])))
+        scalars, vectors = self._said(hidden)
+        moved = turned(vectors.to(own.dtype), frames, back=True)
+        return Features(
+            self.skip_scalars(own) + scalars.to(own.dtype), self.skip_vectors(before) + moved
+        )
+
+    def _said(self, hidden: Float[Tensor, "2 m h"]) -> Features:
+        """The mean of what both hands say; vectors in the given frames.
+
+        Of what is even in the third axis the hands say the same sum, of the rest the difference.
+        """
+        (scalars, vectors), last = self.outputs, self.mlp[-1]
+        assert isinstance(last, nn.Linear)
+        even = scalars + 2 * vectors
+        mean, difference = (hidden[0] + hidden[1]) / 2, (hidden[0] - hidden[1]) / 2
+        same = nn.functional.linear(mean, last.weight[:even], last.bias[:even])
+        along = nn.functional.linear(difference, last.weight[even:])
+        arrows = torch.cat([same[:, scalars:].T, along.T]).view(3, vectors, -1)
+        return Features(same[:, :scalars], arrows)
 
     def _edge_weights(self) -> tuple[Float[Tensor, "e h"], Float[Tensor, "o h"]]:
         """The weights of what is even and of what is odd; that of the log envelope is one."""
