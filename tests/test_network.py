@@ -94,7 +94,9 @@ def test_one_handedness_alone_does_not_follow_mirror_images(exact_network, monke
     """The control of the tests above: averaging both is what makes them pass."""
     rest = torch.tensor([1.0, 0.0], dtype=torch.float64)[:, None, None]
     said = layers.EdgeLayer._said
-    monkeypatch.setattr(layers.EdgeLayer, "_said", lambda layer, hidden: said(layer, rest * hidden))
+    monkeypatch.setattr(
+        layers.EdgeLayer, "_said", lambda layer, hidden: said(layer, rest * hidden)
+    )
 
     with pytest.raises(AssertionError, match="degrees at point"):
         assert_equivariant(

@@ -65,6 +65,21 @@ def expected(scans, model):
     return results("alone")
 
 
+def test_tiles_are_done_by_workers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    points, normals = torus(6000, np.random.default_rng(0))
+    left = points[:, 0] < 0
+    for name, half in (("left.npy", left), ("right.npy", ~left)):
+        np.save(name, points[half])
+
+    code = run_cli("predict", "left.npy", "right.npy", "-o", "out", "--together", "--workers", 2)
+
+    assert code == 0
+    for name, half in (("left.npy", left), ("right.npy", ~left)):
+        assert (np.load(f"out/{name}")[:, 3:6] * normals[half]).sum(1).min() > 0
+
+
 def test_workers_write_the_same_files(scans, model, expected, capsys, monkeypatch):
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     Path("few.xyz").write_text("1 2 3\n")

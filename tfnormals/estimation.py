@@ -12,7 +12,7 @@ from torch import Tensor
 from .contours import contour
 from .errors import CloudError
 from .geometry import Array, power_of_two
-from .graph import MIN_POINTS, Graph, Overview, build_graph
+from .graph import MIN_POINTS, NEIGHBORS, Graph, Overview, build_graph, nearest
 from .graph_loops import Nearest, Rows
 from .network import Answer, TensorFramesPointNet, level_tensors
 from .objects import coordinates
@@ -125,6 +125,7 @@ def estimate(
     orient: Orient = "outward",
     viewpoint: ArrayLike | None = None,
     toward: ArrayLike | None = None,
+    whole: Placed | None = None,
     on_progress: OnProgress | None = None,
 ) -> Estimate:
     """As ``estimate_normals``, for a loaded network, with all that is known of the result.
@@ -137,6 +138,8 @@ def estimate(
         orient: See ``estimate_normals``.
         viewpoint: See ``estimate_normals``.
         toward: See ``estimate_normals``.
+        whole: Of a surface in space of which the points are a part, what ``overview`` says of it:
+            outward is what is outward there.
         on_progress: Called with the number of finished and of all steps.
     """
     finite = np.isfinite(points).all(1)
@@ -151,7 +154,9 @@ def estimate(
             outline.normals, outline.certainty, 1 - outline.error, outline.symmetric, planar=False
         )
     else:
-        found = _surface(used, _placed(network, dtype, device), orient, on_progress)
+        if whole is not None:
+            whole = whole._replace(positions=whole.positions / unit_length)
+        found = _surface(used, _placed(network, dtype, device), orient, whole, on_progress)
     unit, sure, cosine, symmetric, planar = found
     if orient == "none":
         sure = np.ones(len(unit))
@@ -180,16 +185,42 @@ class _Found(NamedTuple):
     planar: bool
 
 
+def overview(
+    points: Array, network: TensorFramesPointNet, *, device: str | torch.device = "cpu"
+) -> Placed:
+    """What the network says of some points of a surface, for ``estimate`` of its parts.
+
+    Args:
+        points: (n, 3) finite coordinates, some ten thousand from all over it.
+        network: The network.
+        device: Where it runs.
+
+    Raises:
+        CloudError: If there are too few distinct points or all lie on one line.
+    """
+    _check_count(points)
+    network = _placed(network, torch.float32, device)
+    graph = build_graph(points / power_of_two(points), np.float32)
+    with torch.no_grad():
+        answer = _sided(_answered(graph, network), graph, network)
+    return Placed(answer.to("cpu"), np.ascontiguousarray(points[graph.order].T))
+
+
 def _surface(
-    points: Array, network: TensorFramesPointNet, orient: Orient, on_progress: OnProgress | None
+    points: Array,
+    network: TensorFramesPointNet,
+    orient: Orient,
+    whole: Placed | None,
+    on_progress: OnProgress | None,
 ) -> _Found:
     """Normals of a cloud in space; their sides mean nothing unless they are to be outward."""
     weight = next(network.parameters())
     graph = build_graph(points, np.float64 if weight.dtype == torch.float64 else np.float32)
-    levels = level_tensors(graph.levels, weight.dtype, weight.device)
     with torch.no_grad():
-        answer = network.answer(levels, on_progress)
-        if orient == "outward":
+        answer = _answered(graph, network, on_progress)
+        if orient == "outward" and whole is not None:
+            answer = _told(Placed(answer.to("cpu"), points[graph.order].T), graph, whole)
+        elif orient == "outward":
             answer = _sided(answer, graph, network)
     unit, logit, error = (_spread_out(part, graph.inverse) for part in answer.to("cpu"))
     planar = graph.pose.dimensions < 3
@@ -207,6 +238,21 @@ def _spread_out(part: Tensor, inverse: Rows) -> Array:
     for rows in pieces(len(inverse)):
         whole[rows] = known[inverse[rows]]
     return whole
+
+
+def _answered(
+    graph: Graph, network: TensorFramesPointNet, on_progress: OnProgress | None = None
+) -> Answer:
+    weight = next(network.parameters())
+    return network.answer(level_tensors(graph.levels, weight.dtype, weight.device), on_progress)
+
+
+def _told(first: Placed, graph: Graph, whole: Placed) -> Answer:
+    """The answer of a part with the sides that a look at the whole says, agreed on by sheets."""
+    known = whole.positions.T
+    near = nearest(known, first.positions.T, min(NEIGHBORS, len(known)))
+    heard = first._replace(answer=informed(first, whole, near, OVERVIEW_WEIGHT))
+    return agreed(heard, graph.levels[0].neighbors, ROUNDS)
 
 
 def _sided(answer: Answer, graph: Graph, network: TensorFramesPointNet) -> Answer:

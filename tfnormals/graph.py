@@ -132,12 +132,11 @@ def build_graph(points: Array, dtype: type[np.floating[Any]] = np.float64) -> Gr
     stages = _stages(positions, canonical)
     skipped = len(stages) - LEVELS
     levels = _described(stages[:LEVELS], placed.axes, dtype)
-    finest = stages[skipped]
-    near = _nearest(finest.canonical, canonical, NEIGHBORS)
+    below, finest = stages[skipped - 1 : skipped + 1]
+    near = nearest(finest.canonical, canonical, NEIGHBORS)
     overview = Overview(_described(stages[skipped:], placed.axes, dtype), near)
 
     def further() -> Iterator[Overview]:
-        below = stages[skipped - 1]
         left = np.setdiff1d(np.arange(len(below.canonical)), below.sampled)
         for parts in range(RATIO - 1, 0, -1):
             if len(left) < parts * MIN_POINTS:
@@ -145,7 +144,7 @@ def build_graph(points: Array, dtype: type[np.floating[Any]] = np.float64) -> Gr
             rows = left[_farthest_points(below.canonical[left], parts)]
             left = np.setdiff1d(left, rows)
             pyramid = _stages(below.positions[:, rows], below.canonical[rows], whole=False)
-            near = _nearest(pyramid[0].canonical, canonical, NEIGHBORS)
+            near = nearest(pyramid[0].canonical, canonical, NEIGHBORS)
             yield Overview(_described(pyramid, placed.axes, dtype), near)
 
     return Graph(levels, overview, further, order, inverse, placed)
@@ -250,8 +249,8 @@ def _described(stages: list[_Stage], axes: Array, dtype: type[np.floating[Any]])
     return levels[::-1]
 
 
-def _nearest(points: Array, queries: Array, k: int) -> Nearest:
-    """Rows (k, m) of the points (n, 3) that are nearest to each query (m, 3), by distance."""
+def nearest(points: Array, queries: Array, k: int) -> Nearest:
+    """Rows (k, m) of the points (n, 3), k or more, nearest to each query (m, 3), by distance."""
     tree, found = KDTree(points), room((k, len(queries)), np.int32)
     for start in range(0, len(queries), _SEARCH):
         rows = slice(start, start + _SEARCH)
@@ -265,7 +264,7 @@ def _neighborhoods(positions: Array, canonical: Array) -> tuple[Nearest, Array, 
     One neighbour more than used is searched; the envelope falls to zero at its distance, so an
     exchange of the last neighbours changes nothing (a hard cut jumps, DESIGN.md trap 4).
     """
-    found = _nearest(canonical, canonical, NEIGHBORS + 1)
+    found = nearest(canonical, canonical, NEIGHBORS + 1)
     found[0] = np.arange(found.shape[1])
     reach = room(found.shape[1:], np.float64)
     in_chunks(
@@ -337,7 +336,7 @@ def _parents(stage: _Stage, above: _Stage | None) -> tuple[Nearest, Array]:
     n = stage.positions.shape[1]
     if above is None:
         return np.empty((0, n), np.int32), np.empty((0, n))
-    found = _nearest(above.canonical, stage.canonical, PARENTS + 1)
+    found = nearest(above.canonical, stage.canonical, PARENTS + 1)
     weights, given = room((PARENTS, n), np.float64), (above.positions, stage.positions, found)
     in_chunks(lambda rows: weigh_parents(*given, rows.start, rows.stop, weights), n)
     return found[:-1], weights

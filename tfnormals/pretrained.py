@@ -16,7 +16,7 @@ from .errors import ModelError
 from .network import NetworkConfig, TensorFramesPointNet
 
 FORMAT = 1
-DEFAULT_MODEL = "outward-v7"
+DEFAULT_MODEL = "outward-v8"
 RUN_MODEL = "model.safetensors"
 """Name of the model file in the folder of a training run."""
 

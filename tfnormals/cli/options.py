@@ -7,7 +7,7 @@ import typer
 if TYPE_CHECKING:
     import torch
 
-DEFAULT_MODEL = "outward-v7"
+DEFAULT_MODEL = "outward-v8"
 """As in ``pretrained``, which takes seconds to import."""
 
 ModelOption = Annotated[

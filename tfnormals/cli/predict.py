@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -29,6 +29,7 @@ from .options import (
 from .outcome import Outcome, Report
 from .sides import Direction, Names, Orient, Side, SideOptions, Vector
 from .targets import STREAM, Job, check_new_file, plan
+from .tiles import Tiles, surveyed
 from .workers import Crew
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from ..estimation import Estimate, OnProgress
     from ..geometry import Array
     from ..network import TensorFramesPointNet
+    from ..orientation import Placed
 
 Format = Literal[
     "ply",
@@ -141,7 +143,8 @@ def predict_clouds(
         typer.Option(
             "--together",
             help="The clouds are parts of one surface, as tiles or scans from several places: "
-            "normals as of the whole.",
+            "normals as of the whole; with workers, each with its surroundings and a look at the "
+            "whole.",
         ),
     ] = False,
     json_lines: JsonOption = False,
@@ -166,11 +169,14 @@ def predict_clouds(
             raise typer.BadParameter("draws one cloud only", param_hint="--preview")
         check_new_file(preview, ".png", "--preview", overwrite=overwrite)
     predictor = Predictor(model, device, sides, file_format, preview, overwrite)
-    batch = Batch(jobs, predictor, crew, together=together)
-    if together and (resume or crew):
+    if together and resume and not crew:
         raise typer.BadParameter(
-            "of no use with --resume, --workers or --scheduler", param_hint="--together"
+            "with --together only where --workers or --scheduler do the clouds one by one",
+            param_hint="--resume",
         )
+    if together and crew:
+        predictor = _with_tiles(jobs, predictor, quiet=quiet)
+    batch = Batch(jobs, predictor, crew, together=together and not crew)
     if resume or crew:
         batch = _recorded(batch, resume=resume)
     if resume:
@@ -185,6 +191,15 @@ def predict_clouds(
         say_error(f"{failed} of {len(jobs)} clouds failed")
     if failed:
         raise typer.Exit(1)
+
+
+def _with_tiles(jobs: Sequence[Job], predictor: "Predictor", *, quiet: bool) -> "Predictor":
+    """A predictor that knows all parts of the surface."""
+    if any(job.source == STREAM for job in jobs):
+        raise typer.BadParameter("not for stdin; name files", param_hint="--together")
+    with progress_bar("survey", shown=not quiet) as tell:
+        tiles = surveyed(jobs, predictor, tell)
+    return replace(predictor, tiles=tiles)
 
 
 def _do(batch: Batch, *, json_lines: bool, quiet: bool) -> int:
@@ -233,6 +248,8 @@ class Predictor:
     file_format: Format | None
     preview: Path | None
     overwrite: bool
+    tiles: Tiles | None = None
+    """Of the surface that the clouds are parts of."""
 
     @cached_property
     def _network(self) -> "TensorFramesPointNet":
@@ -273,7 +290,8 @@ class Predictor:
 
         _ = self._network  # checks it
         weights = sha256(model_path(self.model).read_bytes()).hexdigest()
-        told = json.dumps([__version__, weights, self.sides, self.file_format])
+        parts = self.tiles.digest if self.tiles else None
+        told = json.dumps([__version__, weights, self.sides, self.file_format, parts])
         return sha256(told.encode()).hexdigest()
 
     def report(self, job: Job, on_progress: "OnProgress") -> Report:
@@ -298,7 +316,10 @@ class Predictor:
         self.load()
         started = time.perf_counter()
         with _named(job):
-            result = self.estimated(cloud.points, side, on_progress)
+            if self.tiles is None:
+                result = self.estimated(cloud.points, side, on_progress)
+            else:
+                result = self.tiles.found(job, cloud.points, side, self, on_progress)
         self.write(job, cloud, result)
         seconds = reading + time.perf_counter() - started
         if self.preview is not None:
@@ -312,14 +333,33 @@ class Predictor:
             CloudError: If it cannot be read, or lacks what its side needs.
             OutputExistsError: If the target may not be overwritten.
         """
-        from ..clouds import check_target, read_cloud
+        from ..clouds import check_target
 
-        source = sys.stdin.buffer if job.source == STREAM else job.source
-        cloud = read_cloud(source, format=self.file_format)
+        cloud = self.cloud(job.source)
         if job.target != STREAM:
             check_target(cloud, job.target, overwrite=self.overwrite)
+        return cloud, self.side(job, cloud)
+
+    def cloud(self, source: Path) -> "Cloud":
+        """What a file or stream holds.
+
+        Raises:
+            CloudError: If it cannot be read.
+        """
+        from ..clouds import read_cloud
+
+        return read_cloud(
+            sys.stdin.buffer if source == STREAM else source, format=self.file_format
+        )
+
+    def side(self, job: Job, cloud: "Cloud") -> Side:
+        """The side of its normals.
+
+        Raises:
+            CloudError: If it lacks what its side needs.
+        """
         with _named(job):
-            return cloud, self.sides.side(cloud)
+            return self.sides.side(cloud)
 
     def load(self) -> None:
         """Loads the network: start-up is not a cloud's time.
@@ -329,13 +369,31 @@ class Predictor:
         """
         _ = self._network, self._place
 
-    def estimated(self, points: "Array", side: Side, on_progress: "OnProgress") -> "Estimate":
+    def overview(self, points: "Array") -> "Placed":
+        """A look at some points, (n, 3), of the surface that the clouds are parts of.
+
+        Raises:
+            CloudError: If there are too few distinct points or all lie on one line.
+            ModelError: If the model is unknown or damaged.
+        """
+        from ..estimation import overview
+
+        return overview(points, self._network, device=self._place)
+
+    def estimated(
+        self,
+        points: "Array",
+        side: Side,
+        on_progress: "OnProgress",
+        whole: "Placed | None" = None,
+    ) -> "Estimate":
         """What is found of the points, (n, d).
 
         Args:
             points: Positions.
             side: Of the normals.
             on_progress: Called with the number of points that are done, as it were, and of all.
+            whole: See ``estimation.estimate``.
 
         Raises:
             CloudError: If there are too few distinct points or all lie on one line.
@@ -350,6 +408,7 @@ class Predictor:
             orient=side.orient,
             viewpoint=side.viewpoint if side.sensors is None else side.sensors,
             toward=side.toward,
+            whole=whole,
             on_progress=lambda done, total: on_progress(count * done // total, count),
         )
 

@@ -27,7 +27,7 @@ def reports_together(jobs: Sequence[Job], predictor: "Predictor", tell: Tell) ->
     """
     tally, started = Tally(jobs, tell), time.perf_counter()
     clouds, sides = zip(*map(predictor.read, jobs), strict=True)
-    _check_alike(jobs, clouds, sides)
+    check_alike(jobs, [cloud.points.shape[1] for cloud in clouds], sides)
     points = _joined([cloud.points for cloud in clouds])
     side = _shared(sides, clouds)
     seconds = time.perf_counter() - started
@@ -41,7 +41,7 @@ def reports_together(jobs: Sequence[Job], predictor: "Predictor", tell: Tell) ->
     start = 0
     for job, cloud, own in zip(jobs, clouds, sides, strict=True):
         started, rows = time.perf_counter(), slice(start, start + len(cloud.points))
-        part, start = _part(whole, points, side, rows), rows.stop
+        part, start = part_of(whole, points, side, rows), rows.stop
         try:
             predictor.write(job, cloud, part)
             spent = pace * len(cloud.points) + time.perf_counter() - started
@@ -52,13 +52,17 @@ def reports_together(jobs: Sequence[Job], predictor: "Predictor", tell: Tell) ->
         yield report
 
 
-def _check_alike(jobs: Sequence[Job], clouds: Sequence["Cloud"], sides: Sequence[Side]) -> None:
-    """Refuses clouds that are no parts of one."""
-    for job, cloud, side in zip(jobs, clouds, sides, strict=True):
-        if cloud.points.shape[1] != clouds[0].points.shape[1]:
+def check_alike(jobs: Sequence[Job], dimensions: Sequence[int], sides: Sequence[Side]) -> None:
+    """Refuses clouds that are no parts of one.
+
+    Raises:
+        CloudError: If they have other coordinates, or normals of other kinds of sides.
+    """
+    for job, dimension, side in zip(jobs, dimensions, sides, strict=True):
+        if dimension != dimensions[0]:
             raise CloudError(
-                f"{job.source}: has {cloud.points.shape[1]} coordinates, {jobs[0].source} "
-                f"{clouds[0].points.shape[1]}; they do not go together"
+                f"{job.source}: has {dimension} coordinates, {jobs[0].source} {dimensions[0]}; "
+                "they do not go together"
             )
         if side.orient != sides[0].orient:
             raise CloudError(
@@ -92,7 +96,7 @@ def _shared(sides: Sequence[Side], clouds: Sequence["Cloud"]) -> Side:
     return Side("viewpoint", sensors=_joined(sensors))
 
 
-def _part(whole: "Estimate", points: "Array", side: Side, rows: slice) -> "Estimate":
+def part_of(whole: "Estimate", points: "Array", side: Side, rows: slice) -> "Estimate":
     """What was found of some of the points."""
     import numpy as np
 
