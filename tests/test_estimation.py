@@ -21,10 +21,10 @@ from helpers import (
 
 from tfnormals import estimate_normals
 from tfnormals.errors import CloudError, ModelError
-from tfnormals.estimation import estimate, pick_device
+from tfnormals.estimation import estimate, overview, pick_device
 from tfnormals.graph import MIN_POINTS
 from tfnormals.metrics import angle_deg, unoriented_angle_deg
-from tfnormals.pretrained import save_model
+from tfnormals.pretrained import DEFAULT_MODEL, load_model, save_model
 
 BAD = [np.nan, np.inf, -np.inf]
 UTM = np.array([453_210.0, 5_201_430.0, 4_500_000.0])
@@ -573,3 +573,23 @@ def test_looks_from_all_points_follow_a_turn(exact_network, monkeypatch):
     for matrix in (turn, mirror):
         moved = estimate(points @ matrix.T, exact_network, dtype=torch.float64).normals
         np.testing.assert_allclose(moved, still @ matrix.T, atol=1e-8)
+
+
+def test_a_flat_part_learns_its_side_from_a_look_at_the_whole():
+    network = load_model(DEFAULT_MODEL)
+    points, normals = cube(6000, np.random.default_rng(0))
+    whole = overview(points, network)
+
+    for axis, sign in ((0, 1), (2, -1)):
+        face = normals[:, axis] == sign
+        alone = estimate(points[face], network)
+        found = estimate(1e200 * points[face], network, whole=scaled(whole, 1e200))
+
+        assert alone.planar
+        assert not found.planar
+        assert (found.normals * normals[face]).sum(1).min() > 0.99
+        assert found.confidence.mean() > 0.9
+
+
+def scaled(seen, factor):
+    return seen._replace(positions=factor * seen.positions)

@@ -223,7 +223,7 @@ def _surface(
         elif orient == "outward":
             answer = _sided(answer, graph, network)
     unit, logit, error = (_spread_out(part, graph.inverse) for part in answer.to("cpu"))
-    planar = graph.pose.dimensions < 3
+    planar = graph.pose.dimensions < 3 and whole is None
     sure, cosine = logit, error
     for rows in pieces(len(points)):
         sure[rows] = 0 if planar else np.tanh(LOGIT_SCALE * logit[rows] / 2)

@@ -72,8 +72,8 @@ def train_network(
         typer.Option(
             metavar="N",
             min=1,
-            show_default="8192, on a GPU 65536",
-            help="Points of a batch, about.",
+            show_default="8192",
+            help="Points of a batch, about; 65536 on a GPU.",
         ),
     ] = None,
     learning_rate: Annotated[
