@@ -37,13 +37,13 @@ LOW_CONFIDENCE = 0.5
 """Confidence below which a point counts as unsure in summaries."""
 
 
-LOGIT_SCALE = 0.2
+LOGIT_SCALE = 0.25
 """Turns what sheets have agreed on into the logit of a side being right; fitted on held-out
 meshes, as is the next."""
-UNSURE = 0.1
+UNSURE = 0.06
 """Mean lack of certainty about the sides of a cloud from which on it is looked at from more
 points; chosen on held-out meshes."""
-SINE_POWER = 1.5
+SINE_POWER = 2.0
 """Of the expected sine of an angle, which makes it one minus the expected cosine."""
 
 
