@@ -31,6 +31,20 @@ def cut(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     monkeypatch.setattr("tfnormals.tensorframes.loops.FEW", 1)
 
 
+def one_hand_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes edge layers say what they say in right-handed frames, not the mean of both hands."""
+    import torch  # takes seconds, and most test files do without
+
+    from tfnormals.tensorframes.layers import EdgeLayer, Features
+
+    said = EdgeLayer._said
+
+    def one(layer: EdgeLayer, hidden: torch.Tensor) -> Features:
+        return said(layer, torch.stack([hidden[0], torch.zeros_like(hidden[1])]))
+
+    monkeypatch.setattr(EdgeLayer, "_said", one)
+
+
 class Motion(NamedTuple):
     """Moves points by x -> scale * matrix @ x + shift and puts the rows in another order."""
 

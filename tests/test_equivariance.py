@@ -4,6 +4,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from helpers import one_hand_only
 
 from tfnormals import network
 from tfnormals.equivariance import (
@@ -18,7 +19,7 @@ from tfnormals.equivariance import (
 from tfnormals.errors import CloudError
 from tfnormals.estimators import Found, network_estimators
 from tfnormals.network import TensorFramesPointNet
-from tfnormals.tensorframes import Neighborhoods, layers, turned
+from tfnormals.tensorframes import Neighborhoods, turned
 from tfnormals.voting import Directions
 
 CLOUDS = builtin_clouds()
@@ -64,8 +65,8 @@ class OneHanded(TensorFramesPointNet):
 
     def forward(self, levels, on_layer=None):
         with pytest.MonkeyPatch.context() as patch:
-            for module in (layers, network):
-                patch.setattr(module, "hands_averaged", lambda said, _: said[0])
+            one_hand_only(patch)
+            patch.setattr(network, "hands_averaged", lambda said, _: said[0])
             return super().forward(levels, on_layer)
 
 

@@ -13,6 +13,7 @@ from helpers import (
     assert_equivariant,
     cube,
     motion,
+    one_hand_only,
     plane,
     quantised,
     sphere,
@@ -22,7 +23,6 @@ from helpers import (
 from tfnormals.graph import build_graph
 from tfnormals.metrics import angle_deg
 from tfnormals.network import TensorFramesPointNet, level_tensors, measured_levels
-from tfnormals.tensorframes import layers
 
 SHAPES = {"cube": cube, "sphere": sphere, "torus": torus}
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -92,11 +92,7 @@ def test_a_network_with_a_direction_of_its_own_is_found_out(kind, exact_network)
 
 def test_one_handedness_alone_does_not_follow_mirror_images(exact_network, monkeypatch):
     """The control of the tests above: averaging both is what makes them pass."""
-    rest = torch.tensor([1.0, 0.0], dtype=torch.float64)[:, None, None]
-    said = layers.EdgeLayer._said
-    monkeypatch.setattr(
-        layers.EdgeLayer, "_said", lambda layer, hidden: said(layer, rest * hidden)
-    )
+    one_hand_only(monkeypatch)
 
     with pytest.raises(AssertionError, match="degrees at point"):
         assert_equivariant(
