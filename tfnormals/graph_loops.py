@@ -291,7 +291,7 @@ def _frame(
         second[a] += tie_break * (-0.5 * axes[0, a] + axes[1, a] + 0.4 * axes[2, a])
         for b in range(3):
             for c in range(3):
-                matrix[a, b] += 0.1 * tie_break * (c + 1) * axes[c, a] * axes[c, b]
+                matrix[a, b] += tie_break * (c + 1) * axes[c, a] * axes[c, b]
     _diagonalize(matrix, vectors)
     low, middle, high = _ascending(matrix)
     values = matrix[low, low], matrix[middle, middle], matrix[high, high]
