@@ -159,7 +159,7 @@ def test_tiles_done_one_by_one_have_the_normals_of_the_whole(quarters, one_by_on
     assert np.quantile(angle_deg(found, whole), 0.99) < 5
 
 
-def test_without_the_whole_a_tile_knows_less(quarters, one_by_one, monkeypatch):
+def test_without_the_whole_a_tile_knows_less(quarters):
     """The control: alone, some quarters of a torus are inside out, or bent at their edges."""
     names, _ = quarters
     whole = estimate_normals(np.concatenate([np.load(name) for name in names]))[0]

@@ -45,13 +45,13 @@ class Journal:
         entry = self._entries.get(job.target)
         if entry is None or entry.record is None:
             return None
-        now = self._begun(job)._replace(ended=True, output_stamp=_stamp(job.target))
+        now = self._begun(job)._replace(ended=True, output_stamp=stamp(job.target))
         return entry.record if now._replace(record=entry.record) == entry else None
 
     def owns(self, job: Job) -> bool:
         """Whether `predict` wrote what lies at the target, and nobody touched it since."""
         entry = self._entries.get(job.target)
-        return entry is not None and (not entry.ended or entry.output_stamp == _stamp(job.target))
+        return entry is not None and (not entry.ended or entry.output_stamp == stamp(job.target))
 
     def begin(self, job: Job) -> None:
         """Claims a target: what appears there until the end is ours, even after a crash."""
@@ -60,12 +60,12 @@ class Journal:
     def end(self, job: Job, record: dict[str, object] | None) -> None:
         """Notes that a job was finished, or that it failed, without a record."""
         begun = self._entries[job.target]  # with the input as it was before it was read
-        stamp = _stamp(job.target)
-        self._add(job.target, begun._replace(ended=True, output_stamp=stamp, record=record))
+        now = stamp(job.target)
+        self._add(job.target, begun._replace(ended=True, output_stamp=now, record=record))
 
     def _begun(self, job: Job) -> Entry:
         source = str(job.source.resolve())
-        return Entry(job.target.name, source, _stamp(job.source), self.settings)
+        return Entry(job.target.name, source, stamp(job.source), self.settings)
 
     def _add(self, target: Path, entry: Entry) -> None:
         self._entries[target] = entry
@@ -105,7 +105,8 @@ def _unusable(path: Path, error: OSError) -> CloudError:
     return CloudError(f"{path}: {reason}; let it be written, or choose another --output")
 
 
-def _stamp(path: Path) -> Stamp | None:
+def stamp(path: Path) -> Stamp | None:
+    """The stamp of a file; None if there is none."""
     try:
         status = path.stat()
     except OSError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CloudError
+from .journal import stamp
 from .sides import Side
 from .targets import Job
 from .together import check_alike, part_of
@@ -119,6 +120,5 @@ def surveyed(jobs: Sequence[Job], predictor: "Predictor", on_progress: "OnProgre
 
 
 def _digest(tiles: Sequence[Tile]) -> str:
-    stats = [(tile.source, tile.source.stat()) for tile in tiles]
-    told = [[str(source), stat.st_size, stat.st_mtime_ns] for source, stat in stats]
+    told = [[str(tile.source), stamp(tile.source)] for tile in tiles]
     return sha256(json.dumps(told).encode()).hexdigest()

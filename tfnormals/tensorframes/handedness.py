@@ -3,9 +3,9 @@
 On a flat face nothing tells right-handed frames R_i from left-handed ones S R_i, with
 S = diag(1, ..., 1, -1). A network must therefore not prefer either (DESIGN.md section 2, trap 1).
 Either run it with both and average (``inversion_average``), at twice the cost; or average in
-every layer (``both_hands``, ``hands_averaged``; ``EdgeLayer`` does), which shares what the hands
-have in common; or carry both through one pass in right-handed frames, at the cost of one
-(``HandedLinear``):
+every layer (``both_hands``, ``hands_averaged``; ``EdgeLayer`` in sums and differences), which
+shares what the hands have in common; or carry both through one pass in right-handed frames, at
+the cost of one (``HandedLinear``):
 
 Hidden channels stand in two halves, what the network has in right-handed frames and what it would
 have in left-handed ones. Mirroring all frames exchanges the halves (a regular representation of
