@@ -9,7 +9,7 @@ from helpers import run_cli
 import tfnormals
 from tfnormals.cli import app, main
 from tfnormals.cli.options import DEFAULT_MODEL
-from tfnormals.cli.predict import Format
+from tfnormals.cli.predictor import Format
 
 COMMANDS = ("predict", "train", "evaluate", "check-equivariance")
 WITHOUT_TORCH = """

@@ -9,7 +9,7 @@ from cloud_files import pcd, vertices
 from helpers import run_cli, torus
 
 from tfnormals import estimate_normals, estimation
-from tfnormals.cli.predict import Predictor
+from tfnormals.cli.predictor import Predictor
 from tfnormals.cli.workers import Crew
 from tfnormals.clouds import read_cloud
 from tfnormals.metrics import angle_deg

@@ -27,7 +27,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("count", [1, 511, 513, 4096, 4097, 20_000])
+@pytest.mark.parametrize("count", [1, 511, 513, loops.CHUNK, loops.CHUNK + 1, 40_000])
 def test_chunks_cover_all_points_once(count, two_threads):
     seen = np.zeros(count, int)
 
@@ -99,7 +99,7 @@ def test_an_error_in_a_chunk_is_told(count, two_threads):
         in_chunks(fail, count)
 
 
-@pytest.mark.parametrize("chunk", [7, 4096])
+@pytest.mark.parametrize("chunk", [7, loops.CHUNK])
 def test_chunks_are_put_together_along_their_axes(chunk, monkeypatch):
     rows, columns = torch.randn(50, 3), torch.randn(2, 50)
     cut(monkeypatch, chunk)

@@ -231,7 +231,7 @@ def test_wrong_usage(arguments, reason, scans, capsys):
 
 @pytest.mark.parametrize(("count", "device"), [(0, "auto"), (1, "auto"), (2, "cuda:1")])
 def test_own_workers_share_the_gpus(count, device, monkeypatch):
-    from tfnormals.cli.predict import Predictor
+    from tfnormals.cli.predictor import Predictor
     from tfnormals.cli.sides import SideOptions
 
     monkeypatch.setattr("torch.cuda.device_count", lambda: count)

@@ -80,7 +80,8 @@ def pose(points: Array) -> Pose:
     flat = extent <= FLAT_TOLERANCE * extent[0]
 
     def cubes(some: Array) -> Array:
-        cube = (centred(some) @ axes.T / scale) ** 3
+        along = centred(some) @ axes.T / scale
+        cube = along * along * along  # a power is computed by logarithms
         return np.stack([cube.sum(0), np.abs(cube).sum(0)])
 
     signed, absolute = _total(cubes, points)

@@ -15,7 +15,7 @@ from .together import reports_together
 from .workers import Crew
 
 if TYPE_CHECKING:
-    from .predict import Predictor
+    from .predictor import Predictor
 
 
 @dataclass(frozen=True)

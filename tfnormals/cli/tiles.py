@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..estimation import Estimate, OnProgress
     from ..geometry import Array
     from ..orientation import Placed
-    from .predict import Predictor
+    from .predictor import Predictor
 
 HALO = 64
 """Spacings of its points, about, within which the points of others surround a part."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..clouds import Cloud
     from ..estimation import Estimate
     from ..geometry import Array
-    from .predict import Predictor
+    from .predictor import Predictor
 
 
 def reports_together(jobs: Sequence[Job], predictor: "Predictor", tell: Tell) -> Generator[Report]:

@@ -21,7 +21,7 @@ from .targets import Job
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from .predict import Predictor
+    from .predictor import Predictor
 
 CONNECT_SECONDS = 5
 """How long a scheduler may take to answer."""

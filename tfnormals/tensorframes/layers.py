@@ -235,7 +235,8 @@ class EdgeLayer(nn.Module):
         seen = torch.cat([own, local, receivers.moments], 1)
         right, turning = self.receiver(seen), self.receiver.weight.index_select(1, self.odd)
         left = right.addmm(seen.index_select(1, self.odd).to(right), turning.T.to(right), alpha=-2)
-        hidden = self.mlp[:-1](self.norm(pooled + torch.stack([right, left])))
+        first, widen, second, _ = self.mlp
+        hidden = second(widen(first(self.norm(pooled + torch.stack([right, left])))))
         scalars, vectors = self._said(hidden)
         moved = turned(vectors.to(own.dtype), frames, back=True)
         return Features(

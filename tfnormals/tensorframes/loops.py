@@ -22,8 +22,9 @@ from torch import Tensor
 
 from ..storage import room
 
-CHUNK = 4096
-"""Points processed at a time; temporaries stay in the cache."""
+CHUNK = 16_384
+"""Points processed at a time. Of fewer, temporaries stay in the cache, but threads wait for each
+other between their many operations (100 000 points on two: 1.56 s with 4096, 1.45 s with this)."""
 
 GPU_CHUNK = 1 << 18
 """The same on a GPU, where a chunk is to keep thousands of cores busy; NOT measured."""
