@@ -525,7 +525,9 @@ def test_read_only_points_are_fine(small_network):
     points = cloud()
     points.setflags(write=False)
 
-    estimate_normals(points, model=small_network)
+    normals, _ = estimate_normals(points, model=small_network)
+
+    assert np.array_equal(normals, estimate_normals(cloud(), model=small_network)[0])
 
 
 @pytest.mark.parametrize(
