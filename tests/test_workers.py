@@ -167,7 +167,7 @@ def test_a_cloud_of_which_workers_die_does_not_stop_the_others(cluster):
     assert told["0.xyz"].startswith("0.xyz: 4 workers died of it, perhaps for lack of memory")
 
 
-@pytest.mark.parametrize("differs", ["predict.__version__", "workers.__version__"])
+@pytest.mark.parametrize("differs", ["predictor.__version__", "workers.__version__"])
 def test_another_version_is_refused(differs, scans, model, cluster, monkeypatch, capsys):
     monkeypatch.setattr(f"tfnormals.cli.{differs}", "0.0.1")
     arguments = ("-o", "out", "--model", model, "--scheduler", cluster.scheduler_address)
