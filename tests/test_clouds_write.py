@@ -11,6 +11,7 @@ from cloud_files import normal_columns, parquet, pcd, ply, vertices, written
 from las_files import las
 
 from tfnormals.clouds import FORMATS, Cloud, check_target, read_cloud, write_cloud
+from tfnormals.clouds.data import MAPPED
 from tfnormals.errors import CloudError, OutputExistsError
 
 TEXT = b"x y z\n0 0 0\n1 1 0.1\n"
@@ -58,12 +59,6 @@ def cloud(tmp_path):
     return read_cloud(path)
 
 
-@pytest.fixture
-def mapped(monkeypatch):
-    """All files count as large."""
-    monkeypatch.setattr("tfnormals.clouds.data.MAPPED", 1)
-
-
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_large_file_is_replaced_by_itself_with_normals(tmp_path, suffix, monkeypatch):
     def replaced(name):
@@ -80,14 +75,10 @@ def test_a_large_file_is_replaced_by_itself_with_normals(tmp_path, suffix, monke
     assert replaced("large") == small != FILES[FORMATS[suffix]]
 
 
-@pytest.mark.usefixtures("mapped")
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_a_large_file_is_read_and_written(tmp_path, suffix):
-    test_every_suffix_is_read_and_written(tmp_path, suffix)
-
-
+@pytest.mark.parametrize("large_from", [1, MAPPED])
 @pytest.mark.parametrize("suffix", [*FORMATS, ".PLY", ".Csv"])
-def test_every_suffix_is_read_and_written(tmp_path, suffix):
+def test_every_suffix_is_read_and_written(tmp_path, suffix, large_from, monkeypatch):
+    monkeypatch.setattr("tfnormals.clouds.data.MAPPED", large_from)
     source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
     source.write_bytes(FILES[FORMATS[suffix.lower()]])
     write_cloud(read_cloud(str(source)), str(target))

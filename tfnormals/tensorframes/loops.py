@@ -2,9 +2,9 @@
 
 What is written as a loop over single points and compiled by numba reads and writes memory once,
 where a chain of tensor operations does so for each of them (measured: half the time of the whole
-network). Chunks fit the cache. Each thread runs its chunks with operations of one thread: teams of
-OpenMP threads wait for each other after every operation, and wait by spinning, so that two such
-processes on one machine slow each other twenty times.
+network). Each thread runs its chunks with operations of one thread: teams of OpenMP threads wait
+for each other after every operation, and wait by spinning, so that two such processes on one
+machine slow each other twenty times.
 """
 
 import os
