@@ -6,6 +6,7 @@ from helpers import LAYER, TURNS, cut, motion
 from tfnormals.graph import build_graph
 from tfnormals.metrics import angle_deg
 from tfnormals.network import level_tensors
+from tfnormals.tensorframes.layers import measured
 from tfnormals.voting import Directions, Voting
 
 CONTEXT = 4
@@ -115,15 +116,27 @@ def test_a_point_beside_an_edge_gets_the_normal_of_its_own_face():
     assert angle_deg(lines.T[~near], truth[~near]).mean() < 1
 
 
+def with_gradients(receivers, lines, doubt, context):
+    """Directions after a round of votes, and gradients of all inputs and weights."""
+    one = voting().requires_grad_()
+    given = [part.clone().requires_grad_() for part in (lines, doubt, context)]
+    after = one(Directions(*given[:2]), given[2], receivers)
+    loss = (after.lines * after.lines.detach().roll(1, 0)).sum() + (after.doubt**2).sum()
+    loss.backward()
+    return after, [tensor.grad for tensor in (*given, *one.parameters())]
+
+
 @pytest.mark.parametrize("chunk", [37, 4096])
-def test_loops_count_the_same_votes_as_tensors(chunk, monkeypatch):
+def test_loops_count_the_same_votes_as_tensors_and_have_their_gradients(chunk, monkeypatch):
     graph, receivers = finest(blob())
-    lines, doubt, context = (torch.from_numpy(part) for part in random_input(len(graph.order)))
-    whole = voting()(Directions(lines, doubt), context, receivers)
+    given = [torch.from_numpy(part) for part in random_input(len(graph.order))]
+    whole, expected = with_gradients(measured(receivers), *given)
 
     cut(monkeypatch, chunk)
+    found, gradients = with_gradients(receivers, *given)
     with torch.no_grad():
-        parts = voting()(Directions(lines, doubt), context, receivers)
+        parts = voting()(Directions(*given[:2]), given[2], receivers)
 
-    torch.testing.assert_close(parts.lines, whole.lines, rtol=0, atol=LAYER)
-    torch.testing.assert_close(parts.doubt, whole.doubt, rtol=0, atol=LAYER)
+    for one, other in zip((*found, *parts, *gradients), (*whole, *whole, *expected), strict=True):
+        assert other.abs().max() > 0
+        torch.testing.assert_close(one, other, rtol=0, atol=LAYER)

@@ -192,8 +192,6 @@ class TensorFramesPointNet(nn.Module):
     def voted(self, prediction: Prediction, levels: list[LevelTensors]) -> list[Directions]:
         """The directions before the first round of votes and after each."""
         rounds, near = [prediction.direction], levels[0].receivers
-        if torch.is_grad_enabled():  # once for all rounds
-            near = measured(near)
         for voting in self.voting:
             rounds.append(voting(rounds[-1], prediction.context, near))
         return rounds
