@@ -24,6 +24,7 @@ from tfnormals.errors import CloudError, ModelError
 from tfnormals.estimation import estimate, overview, pick_device
 from tfnormals.graph import MIN_POINTS
 from tfnormals.metrics import angle_deg, unoriented_angle_deg
+from tfnormals.orientation import OVERVIEW_WEIGHT, informed
 from tfnormals.pretrained import DEFAULT_MODEL, load_model, save_model
 
 BAD = [np.nan, np.inf, -np.inf]
@@ -563,6 +564,24 @@ def test_unsure_clouds_are_looked_at_from_all_their_points(
     estimate(torus(400, np.random.default_rng(0))[0], small_network)
 
     assert len(seen) == looks
+
+
+@pytest.mark.parametrize(("count", "skipped"), [(3000, 1), (70_000, 2)])
+def test_an_overview_is_louder_the_more_levels_it_leaves_out(
+    count, skipped, small_network, monkeypatch
+):
+    given, heard = [], informed
+
+    def listened(first, seen, near, weight):
+        given.append(weight)
+        return heard(first, seen, near, weight)
+
+    monkeypatch.setattr("tfnormals.estimation.informed", listened)
+    monkeypatch.setattr("tfnormals.estimation.UNSURE", 2.0)
+
+    estimate(torus(count, np.random.default_rng(0))[0], small_network)
+
+    assert given == [skipped * OVERVIEW_WEIGHT]
 
 
 def test_looks_from_all_points_follow_a_turn(exact_network, monkeypatch):

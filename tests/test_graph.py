@@ -384,6 +384,7 @@ def test_the_overview_continues_below_the_finest_levels(count, skipped):
     graph = build_graph(sampled_from(torus, count))
 
     overview = graph.overview
+    assert overview.skipped == skipped
     assert len(graph.levels) == len(overview.levels) == LEVELS
     assert overview.levels[0].frames.shape[2] <= OVERVIEW
     for shared, level in zip(graph.levels[skipped:-1], overview.levels, strict=False):
@@ -428,6 +429,7 @@ def test_all_overviews_share_out_the_level_below(count):
     for overview in overviews:
         assert len(overview.levels) == LEVELS
         assert overview.near.shape == (NEIGHBORS, count)
+        assert overview.skipped == 1
 
 
 def test_a_cloud_too_small_to_share_has_one_overview():

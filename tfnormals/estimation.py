@@ -271,7 +271,7 @@ def _sided(answer: Answer, graph: Graph, network: TensorFramesPointNet) -> Answe
         return seen._replace(answer=heard), overview.near
 
     def settled(looks: list[tuple[Placed, Nearest]], weight: float) -> Answer:
-        informed_by = first
+        informed_by, weight = first, weight * graph.overview.skipped
         for seen, near in looks:
             informed_by = first._replace(answer=informed(informed_by, seen, near, weight))
         return agreed(informed_by, finest.neighbors, ROUNDS)

@@ -89,6 +89,8 @@ class Overview(NamedTuple):
     """Those of the cloud without its finest ones, as few as leave at most ``OVERVIEW`` points."""
     near: Nearest
     """(k, u) for each point of the cloud, the nearest of these m points, by distance."""
+    skipped: int
+    """Number of the finest levels that it leaves out."""
 
 
 class Graph(NamedTuple):
@@ -134,7 +136,7 @@ def build_graph(points: Array, dtype: type[np.floating[Any]] = np.float64) -> Gr
     levels = _described(stages[:LEVELS], placed.axes, dtype)
     below, finest = stages[skipped - 1 : skipped + 1]
     near = nearest(finest.canonical, canonical, NEIGHBORS)
-    overview = Overview(_described(stages[skipped:], placed.axes, dtype), near)
+    overview = Overview(_described(stages[skipped:], placed.axes, dtype), near, skipped)
 
     def further() -> Iterator[Overview]:
         left = np.setdiff1d(np.arange(len(below.canonical)), below.sampled)
@@ -145,7 +147,7 @@ def build_graph(points: Array, dtype: type[np.floating[Any]] = np.float64) -> Gr
             left = np.setdiff1d(left, rows)
             pyramid = _stages(below.positions[:, rows], below.canonical[rows], whole=False)
             near = nearest(pyramid[0].canonical, canonical, NEIGHBORS)
-            yield Overview(_described(pyramid, placed.axes, dtype), near)
+            yield Overview(_described(pyramid, placed.axes, dtype), near, skipped)
 
     return Graph(levels, overview, further, order, inverse, placed)
 

@@ -16,8 +16,8 @@ from .tensorframes.edge_loops import Real, squared_distance
 from .tensorframes.loops import array, chunked, compiled, in_chunks
 
 OVERVIEW_WEIGHT, SHARED_WEIGHT = 1.5, 0.5
-"""Weight of an overview's logits beside a point's own, of a single one and of each of several;
-chosen on held-out meshes."""
+"""Weight of an overview's logits beside a point's own, of a single one and of each of several, for
+each level that it leaves out: so much further does it see. Chosen on held-out meshes."""
 HEIGHT = 0.02
 """Height over a tangent plane at which points are of two sheets, in distances to the farthest
 point that is heard; chosen on held-out meshes."""

@@ -6,6 +6,7 @@ gradients want it, as messages are.
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 from threading import Lock
 from typing import NamedTuple
 
@@ -100,7 +101,7 @@ class CountedVotes(torch.autograd.Function):
         size = -(-len(heard) // torch.get_num_threads())  # each needs room for all senders
         in_chunks(work, len(heard), size)
         parts = [found[start] for start in sorted(found)]  # always summed in this order
-        summed = [torch.stack(same).sum(0) for same in zip(*parts, strict=True)]
+        summed = [reduce(Tensor.add_, same) for same in zip(*parts, strict=True)]
         return back_heard, None, *summed[:-1], summed[-1][0]
 
 

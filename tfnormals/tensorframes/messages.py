@@ -5,6 +5,7 @@ where gradients want it: to keep it would take a thousand times the memory of a 
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -105,7 +106,7 @@ class PooledMessages(torch.autograd.Function):
         count = place.neighbors.shape[1]
         in_chunks(work, count, -(-count // torch.get_num_threads()))  # each needs room for all
         parts = [found[start] for start in sorted(found)]  # always summed in this order
-        return *(torch.stack(same).sum(0) for same in zip(*parts, strict=True)), None
+        return *(reduce(Tensor.add_, same) for same in zip(*parts, strict=True)), None
 
 
 def _parts(rows: slice) -> list[tuple[int, int]]:
