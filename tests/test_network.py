@@ -170,6 +170,24 @@ def test_gradients_reach_every_parameter(exact_network):
         assert parameter.grad.abs().sum() > 0, name
 
 
+def test_dense_clouds_get_the_last_round_of_votes_once_more(exact_network, monkeypatch):
+    levels = tensors(cloud())
+    prediction = exact_network(levels)
+    usual = exact_network.voted(prediction, levels)[-1]
+    again = exact_network.voting[-1](usual, prediction.context, levels[0].receivers)
+    count = len(usual.doubt)
+
+    for dense, expected in ((count, usual), (count - 1, again)):
+        monkeypatch.setattr("tfnormals.network.DENSE", dense)
+        answer = exact_network.answer(levels)
+        torch.testing.assert_close(
+            (answer.normals * expected.lines.T).sum(1).abs(),
+            torch.ones(count, dtype=torch.float64),
+        )
+        torch.testing.assert_close(answer.error, expected.doubt.sigmoid())
+    assert (usual.doubt - again.doubt).abs().max() > 1e-3
+
+
 def test_progress_counts_up_to_the_end(small_network):
     seen = []
 

@@ -8,9 +8,9 @@ from tfnormals.network import Answer
 from tfnormals.orientation import OVERVIEW_WEIGHT, ROUNDS, Placed, agreed, influence, informed
 
 
-def doubtful(normals, logit):
+def doubtful(normals, logit, error=0.0):
     size = torch.broadcast_to(torch.as_tensor(logit, dtype=normals.dtype), (len(normals),))
-    return Answer(normals, size, torch.full_like(size, 0.1))
+    return Answer(normals, size, torch.full_like(size, error))
 
 
 class Ball:
@@ -26,9 +26,9 @@ class Ball:
         self.left = self.outward[graph.levels[0].sampled]
         self.left_positions = graph.overview.levels[0].positions
 
-    def informed(self, normals, logit, left, left_logit):
+    def informed(self, normals, logit, left, left_logit, left_error=0.0):
         first = Placed(doubtful(normals, logit), self.positions)
-        overview = Placed(doubtful(left, left_logit), self.left_positions)
+        overview = Placed(doubtful(left, left_logit, left_error), self.left_positions)
         return informed(first, overview, self.near, OVERVIEW_WEIGHT)
 
 
@@ -49,6 +49,13 @@ def test_a_doubtful_overview_leaves_the_sides_of_a_sure_cloud(ball):
 
     torch.testing.assert_close(heard.normals, ball.outward)
     assert (heard.logit < 1.1 * (5 - OVERVIEW_WEIGHT)).all()
+
+
+def test_an_overview_that_is_unsure_of_directions_is_heard_less(ball):
+    sure, unsure = (ball.informed(-ball.outward, 1.0, ball.left, 5.0, error) for error in (0, 0.9))
+
+    torch.testing.assert_close(sure.normals, ball.outward)
+    torch.testing.assert_close(unsure.normals, -ball.outward)
 
 
 def test_both_looks_may_be_given_with_any_signs(ball):

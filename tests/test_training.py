@@ -287,13 +287,19 @@ def tilted(degrees):
 
 
 def test_right_normals_have_the_smallest_direction_loss():
-    assert losses(NORMALS, NORMALS)["direction"].item() == pytest.approx(math.sqrt(EASIEST))
+    smallest = training.ROOT_WEIGHT * math.sqrt(EASIEST)
+
+    assert losses(NORMALS, NORMALS)["direction"].item() == pytest.approx(smallest)
 
 
 @pytest.mark.parametrize("degrees", [1, 30, 60, 90])
 def test_the_direction_loss_grows_with_the_angle(degrees):
     angle = math.radians(degrees)
-    expected = math.sin(angle) + math.sqrt(angle**2 + EASIEST)
+    expected = (
+        training.WRONG_WEIGHT * (1 - math.exp(-((math.sin(angle) / training.WRONG_SINE) ** 2)))
+        + training.SINE_WEIGHT * math.sin(angle)
+        + training.ROOT_WEIGHT * math.sqrt(angle**2 + EASIEST)
+    )
 
     assert losses(tilted(degrees), NORMALS)["direction"].item() == pytest.approx(expected)
     assert losses(NORMALS, NORMALS, before=tilted(degrees))["before"].item() == pytest.approx(
@@ -314,6 +320,14 @@ def test_the_side_loss_is_lower_for_the_right_side():
 
     assert right < unsure < wrong
     assert unsure.item() == pytest.approx(math.sqrt(math.log(2) + EASIEST))
+
+
+def test_one_of_two_faces_is_a_better_answer_than_their_mean():
+    on_one_face = torch.arange(50)[:, None] < 25
+    between = losses(tilted(45), NORMALS)["direction"]
+    either = losses(torch.where(on_one_face, NORMALS, tilted(90)), NORMALS)["direction"]
+
+    assert either < between
 
 
 def test_clouds_count_by_the_root_of_their_mean_square():

@@ -47,7 +47,8 @@ def informed(first: Placed, overview: Placed, near: Nearest, weight: float) -> A
     """The answer after every point has heard what a second look at the whole shape says.
 
     From fewer points the same network sees further, as its neighbourhoods are wider, and knows
-    more about sides; the normals stay those of the first look.
+    more about sides; the normals stay those of the first look. Where it is unsure of a direction,
+    as in folds narrower than its spacing, it cannot know the side and counts less.
 
     Args:
         first: For the points of the cloud.
@@ -55,7 +56,8 @@ def informed(first: Placed, overview: Placed, near: Nearest, weight: float) -> A
         near: (k, n) for each point of the cloud, rows of the overview, by distance.
         weight: Of what the overview says beside a point's own logit.
     """
-    heard = _weighed(influence(first, overview, near), near, array(overview.answer.logit))
+    said = overview.answer.logit * (1 - overview.answer.error) ** 2
+    heard = _weighed(influence(first, overview, near), near, array(said))
     return _turned(first.answer, first.answer.logit + weight * torch.from_numpy(heard))
 
 

@@ -34,6 +34,10 @@ EMA_DECAY = 0.999
 SIDE_WEIGHT = 2.5
 EASIEST = 1e-3
 """Added to the mean square of a cloud before its root, which bounds what an easy cloud weighs."""
+WRONG_SINE = 0.21
+"""Sine of the angle, 12 degrees, beyond which a direction is wrong, no matter by how much: beside
+an edge one of two faces is a better answer than their mean."""
+WRONG_WEIGHT, SINE_WEIGHT, ROOT_WEIGHT = 1.5, 0.4, 0.3
 ERROR_WEIGHT = 0.2
 BEFORE_WEIGHT = 0.3
 VALIDATION_CLOUDS = 20
@@ -327,10 +331,11 @@ def normal_losses(
 ) -> dict[str, Tensor]:
     """The losses of predicted directions and sides against true outward normals (n, 3).
 
-    direction: mean over the clouds of the root mean square angle plus the mean sine between the
-    last lines and the normals; before: the same of the lines before the votes; side: mean over
-    the clouds of the root of their mean binary cross-entropy of the logit ``side . line``;
-    error: how far the expected sines are off. ``loss`` is their weighted sum.
+    direction: of the angles between the last lines and the normals, the weighted sum of how many
+    are large (``1 - exp(-(sine / WRONG_SINE)^2)``, Dennis and Welsch 1978), the mean sine, and
+    the mean over the clouds of the root mean square; before: the same of the lines before the
+    votes; side: mean over the clouds of the root of their mean binary cross-entropy of the logit
+    ``side . line``; error: how far the expected sines are off. ``loss`` is their weighted sum.
 
     The roots are those of the figures that count, means over clouds of root mean squares: a cloud
     whose noise hides the answer teaches less than one that could still be made right.
@@ -339,7 +344,9 @@ def normal_losses(
     sines = [torch.linalg.cross(one.lines, truth, dim=0).norm(dim=0) for one in rounds]
     cosines = [(one.lines * truth).sum(0) for one in rounds]
     before, *_, direction = (
-        clouds.mean(sine) + clouds.mean_root(torch.atan2(sine, cosine.abs()) ** 2)
+        WRONG_WEIGHT * clouds.mean(1 - torch.exp(-((sine / WRONG_SINE) ** 2)))
+        + SINE_WEIGHT * clouds.mean(sine)
+        + ROOT_WEIGHT * clouds.mean_root(torch.atan2(sine, cosine.abs()) ** 2)
         for sine, cosine in zip(sines, cosines, strict=True)
     )
     logit = (side * rounds[-1].lines.detach()).sum(0) * cosines[-1].detach().sign()
