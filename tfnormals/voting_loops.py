@@ -6,8 +6,6 @@ gradients want it, as messages are.
 
 import math
 from collections.abc import Sequence
-from functools import reduce
-from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from .tensorframes.edge_loops import FAINTEST, Real, Rows, envelope
-from .tensorframes.loops import array, compiled, in_chunks
+from .tensorframes.loops import array, compiled, in_chunks, summed_in_parts
 from .tensorframes.messages import Place
 
 SHORTEST = 1e-6
@@ -86,23 +84,18 @@ class CountedVotes(torch.autograd.Function):
         """Gradients of what is heard and said."""
         saved: Sequence[Tensor] = ctx.saved_tensors  # type: ignore[attr-defined]
         place: Place = ctx.place  # type: ignore[attr-defined]
-        (heard, *rest), lock = saved, Lock()
+        heard, *rest = saved
         said, back_heard = Said(*rest), torch.zeros_like(heard)
-        found: dict[int, list[Tensor]] = {}
 
-        def work(rows: slice) -> None:
+        def found(rows: slice) -> list[Tensor]:
             back = [part.new_zeros(part.shape or 1) for part in said]
             grads = array(total[:, rows]), array(dissent[rows])
             given = _given(said, heard[rows], place, rows.start)
             return_votes(*given, *grads, array(back_heard[rows]), *map(array, back))
-            with lock:
-                found[rows.start] = back
+            return back
 
-        size = -(-len(heard) // torch.get_num_threads())  # each needs room for all senders
-        in_chunks(work, len(heard), size)
-        parts = [found[start] for start in sorted(found)]  # always summed in this order
-        summed = [reduce(Tensor.add_, same) for same in zip(*parts, strict=True)]
-        return back_heard, None, *summed[:-1], summed[-1][0]
+        *summed, back_own = summed_in_parts(found, len(heard))
+        return back_heard, None, *summed, back_own[0]
 
 
 def _given(

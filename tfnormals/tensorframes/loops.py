@@ -10,7 +10,7 @@ machine slow each other twenty times.
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, reduce
 from itertools import pairwise
 from threading import Lock
 from typing import Any, TypeVar, cast
@@ -100,6 +100,27 @@ def in_chunks(
         list(_workers(threads, os.getpid()).map(alone, slices))
     finally:
         torch.set_num_threads(threads)
+
+
+def summed_in_parts(some: Callable[[slice], Sequence[Tensor]], count: int) -> list[Tensor]:
+    """Sums of what a function finds for parts of the points, one for each thread.
+
+    Args:
+        some: From a range of points to new tensors of the same shapes for every range, such as
+            gradients of all senders, for which each thread needs room.
+        count: Number of points.
+    """
+    found: dict[int, Sequence[Tensor]] = {}
+    lock = Lock()
+
+    def work(rows: slice) -> None:
+        parts = some(rows)
+        with lock:
+            found[rows.start] = parts
+
+    in_chunks(work, count, -(-count // torch.get_num_threads()))
+    ordered = [found[start] for start in sorted(found)]  # always summed in this order
+    return [reduce(Tensor.add_, same) for same in zip(*ordered, strict=True)]
 
 
 @cache

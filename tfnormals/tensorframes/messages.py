@@ -5,8 +5,6 @@ where gradients want it: to keep it would take a thousand times the memory of a 
 """
 
 from collections.abc import Sequence
-from functools import reduce
-from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from .edge_loops import Real, Rows, gather_features, pool_messages, send_back, share_out
-from .loops import array, in_chunks
+from .loops import array, in_chunks, summed_in_parts
 
 POOL_CHUNK = 512
 """Receivers whose messages are pooled at a time: messages stay in the cache."""
@@ -86,10 +84,9 @@ class PooledMessages(torch.autograd.Function):
         """Gradients of what is sent, vectors and weights."""
         saved: Sequence[Tensor] = ctx.saved_tensors  # type: ignore[attr-defined]
         place: Place = ctx.place  # type: ignore[attr-defined]
-        (sent, vectors, *weights), lock = saved, Lock()
-        found: dict[int, list[Tensor]] = {}
+        sent, vectors, *weights = saved
 
-        def work(rows: slice) -> None:
+        def found(rows: slice) -> list[Tensor]:
             own = [torch.zeros_like(part) for part in saved]
             for start, width in _parts(rows):
                 features, messages = _edges(vectors, weights, place, start, width)
@@ -100,13 +97,9 @@ class PooledMessages(torch.autograd.Function):
                     own[2 + index].addmm_(features[index].T, share)
                 back = array(even @ weights[0].T), array(odd @ weights[1].T), array(own[1])
                 send_back(place.frames, place.neighbors, start, *back)
-            with lock:
-                found[rows.start] = own
+            return own
 
-        count = place.neighbors.shape[1]
-        in_chunks(work, count, -(-count // torch.get_num_threads()))  # each needs room for all
-        parts = [found[start] for start in sorted(found)]  # always summed in this order
-        return *(reduce(Tensor.add_, same) for same in zip(*parts, strict=True)), None
+        return *summed_in_parts(found, place.neighbors.shape[1]), None
 
 
 def _parts(rows: slice) -> list[tuple[int, int]]:
