@@ -12,7 +12,7 @@ from tfnormals.tensorframes import (
     messages,
 )
 
-NODES, NEAR = 50, 6
+NODES, NEAR, HIDDEN = 50, 6, 10
 PARITY = (1.0, 1.0, -1.0, 1.0, -1.0)
 NARROW, WIDE = (4, 3), (6, 2)
 
@@ -23,7 +23,7 @@ each_width = pytest.mark.parametrize("outputs", [NARROW, WIDE], ids=["residual",
 def layer_to(outputs=NARROW, seed=0):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return EdgeLayer(NARROW, outputs, 10, PARITY).double()
+        return EdgeLayer(NARROW, outputs, HIDDEN, PARITY).double()
 
 
 def some(*shape, seed):
@@ -149,7 +149,7 @@ def test_loops_hear_what_tensors_hear(chunk, outputs, monkeypatch):
     layer, near = layer_to(outputs), placed_receivers()
     expected = layer(features(), layers.measured(near))
     cut(monkeypatch, chunk)
-    monkeypatch.setattr(messages, "POOL_CHUNK", 5)
+    monkeypatch.setattr(messages, "POOLED", 5 * HIDDEN)
 
     with torch.no_grad():
         found = layer(features(), near)
@@ -187,7 +187,7 @@ def test_loops_have_the_gradients_of_tensors(chunk, among, outputs, monkeypatch)
     layer, near = layer_to(outputs), placed_receivers()
     expected = gradients(layer, layers.measured(near), among)
     cut(monkeypatch, chunk)
-    monkeypatch.setattr(messages, "POOL_CHUNK", 5)
+    monkeypatch.setattr(messages, "POOLED", 5 * HIDDEN)
 
     found = gradients(layer, near, among)
 

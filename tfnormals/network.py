@@ -25,6 +25,9 @@ DENSE = 65_536
 """More points than this get the last round of votes once more: votes reach less far where points
 are dense; chosen on held-out clouds of 20 000 and 100 000 points."""
 
+_ALMOST_ZERO = 1e-24
+"""Added to a squared length, so that zero vectors stay zero."""
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -290,12 +293,17 @@ class TensorFramesPointNet(nn.Module):
         vectors = both[:, :, :6].permute(2, 0, 1).unflatten(0, (3, 2))  # axis, kind, hand, point
         third = torch.stack([vectors[2:, :, 0], -vectors[2:, :, 1]], 2)
         vectors = torch.cat([vectors[:2], third])
-        lines, sides = nn.functional.normalize(vectors[:, 0], dim=0), vectors[:, 1]
+        lines, sides = _unit(vectors[:, 0]), vectors[:, 1]
         first, second = lines.unbind(1)
         aligned = torch.where((first * second).sum(0) < 0, -second, second)
-        line = nn.functional.normalize(first + aligned, dim=0)
+        line = _unit(first + aligned)
         said = turned(torch.stack([line, sides.mean(1)], 1), receivers.frames, back=True)
         return said[:, 0], both[:, :, 6].mean(0), said[:, 1]
+
+
+def _unit(vectors: Float[Tensor, "3 *c n"]) -> Tensor:
+    """Unit vectors; torch's own take fifty times as long over the first axis."""
+    return vectors * ((vectors * vectors).sum(0) + _ALMOST_ZERO).rsqrt()
 
 
 def _in_turn(layers: nn.Module) -> list[EdgeLayer]:

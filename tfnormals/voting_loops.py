@@ -250,25 +250,27 @@ def _weigh_votes(
     """
     (k, width), here, real = hidden.shape, senders[0], sent.dtype.type
     nx, ny, nz = lines[here, 0], lines[here, 1], lines[here, 2]
+    unit, cut, reach = real(1 / radius), real(SHORTEST), real(reach)
     highest = real(-np.inf)
     for j in range(k):
         sender = senders[j]
-        x = positions[0, sender] - positions[0, here]
-        y = positions[1, sender] - positions[1, here]
-        z = positions[2, sender] - positions[2, here]
+        x = real(positions[0, sender] - positions[0, here])
+        y = real(positions[1, sender] - positions[1, here])
+        z = real(positions[2, sender] - positions[2, here])
         squared = x * x + y * y + z * z
-        length = math.sqrt(squared) / radius
-        scale = 1 / (radius * max(length, SHORTEST))
+        length = math.sqrt(squared) * unit
+        scale = unit / max(length, cut)
         x, y, z = x * scale, y * scale, z * scale
         sx, sy, sz = lines[sender, 0], lines[sender, 1], lines[sender, 2]
         theirs, mine = sx * x + sy * y + sz * z, nx * x + ny * y + nz * z
         cosine = nx * sx + ny * sy + nz * sz
         seen[j, 0], seen[j, 1], seen[j, 2] = length, abs(theirs), abs(mine)
-        seen[j, 3], seen[j, 4] = math.sqrt(seen[j, 1] + ROUNDED), math.sqrt(seen[j, 2] + ROUNDED)
+        seen[j, 3] = math.sqrt(abs(theirs) + real(ROUNDED))
+        seen[j, 4] = math.sqrt(abs(mine) + real(ROUNDED))
         seen[j, 5] = cosine * cosine
         seen[j, 6], seen[j, 7], seen[j, 8] = x, y, z
         seen[j, 9], seen[j, 10], seen[j, 11] = theirs, mine, cosine
-        seen[j, 12] = max(envelope(squared, reach), FAINTEST)
+        seen[j, 12] = max(envelope(squared, reach), real(FAINTEST))
         logit = real(own if j == 0 else 0)
         for c in range(width):
             felt = (

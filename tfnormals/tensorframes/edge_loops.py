@@ -97,96 +97,127 @@ def gather_features(
 
 
 @compiled
-def pool_messages(
-    sent: Real, neighbors: Rows, start: int, even: Real, odd: Real, pooled: Real
-) -> None:
-    """Fills in the pooled messages of both hands: the maximum, then the mean of positive ones.
+def gather_sent(sent: Real, neighbors: Rows, start: int, even: Real, odd: Real) -> None:
+    """Fills in what messages are before edges add to it, a row for each edge.
 
     Args:
         sent: (n, h) what the senders say.
         neighbors: See above.
         start: See above.
-        even: (k w, h) what the edges add to it.
-        odd: (k w, h) the part of that which changes sign in mirrored frames.
-        pooled: (2, w, h) of right-handed frames, then of left-handed ones.
+        even: (k w, h) becomes what the sender says.
+        odd: (k w, h) becomes zero: to add a product to it is faster than to write one.
     """
-    k, half, width = neighbors.shape[0], sent.shape[1] // 2, pooled.shape[1]
-    for w in range(width):
-        right, left = pooled[0, w, :half], pooled[1, w, :half]
-        right_mean, left_mean = pooled[0, w, half:], pooled[1, w, half:]
-        right[:], left[:] = -np.inf, -np.inf
-        right_mean[:], left_mean[:] = 0, 0
-        for j in range(k):
+    k, h = neighbors.shape[0], sent.shape[1]
+    width = len(even) // k
+    for j in range(k):
+        for w in range(width):
             sender, edge = neighbors[j, start + w], j * width + w
-            says, adds, turns = sent[sender, :half], even[edge, :half], odd[edge, :half]
-            for c in range(half):
-                same = says[c] + adds[c]
-                one, other = same + turns[c], same - turns[c]
-                right[c] = one if one > right[c] else right[c]
-                left[c] = other if other > left[c] else left[c]
-            says, adds, turns = sent[sender, half:], even[edge, half:], odd[edge, half:]
-            for c in range(half):
-                same = says[c] + adds[c]
-                one, other = same + turns[c], same - turns[c]
-                right_mean[c] += max(one, 0)
-                left_mean[c] += max(other, 0)
-        for c in range(half):
-            right_mean[c] /= k
-            left_mean[c] /= k
+            for c in range(h):
+                even[edge, c] = sent[sender, c]
+    odd[:] = 0
 
 
 @compiled
-def share_out(
-    sent: Real, neighbors: Rows, start: int, grad: Real, even: Real, odd: Real, back: Real
+def gather_edges(
+    positions: Real,
+    reach: Real,
+    radius: float,
+    frames: Real,
+    neighbors: Rows,
+    start: int,
+    vectors: Real,
+    sent: Real,
+    even: Real,
+    odd: Real,
+    even_message: Real,
+    odd_message: Real,
 ) -> None:
-    """Replaces what edges add by its gradient, and adds that of what was sent.
+    """``gather_features`` and ``gather_sent``."""
+    gather_features(positions, reach, radius, frames, neighbors, start, vectors, even, odd)
+    gather_sent(sent, neighbors, start, even_message, odd_message)
+
+
+@compiled
+def pool_messages(even: Real, odd: Real, summed: Real, right: Real, left: Real) -> None:
+    """Fills in the pooled messages of both hands: a maximum, or the mean of positive ones.
+
+    One long loop for each neighbour, whatever the channel: loops over a few channels are not done
+    many at a time.
 
     Args:
-        sent: See ``pool_messages``, as the next two.
-        neighbors: See above.
-        start: See above.
-        grad: (2, m, h) of what all receivers heard.
-        even: (k w, h) what the edges add, then its gradient.
-        odd: (k w, h) the part that changes sign, then its gradient.
-        back: (n, h) to which the gradient of ``sent`` is added.
+        even: (k, w h) messages, all channels of one receiver after those of the other.
+        odd: (k, w h) the part that changes sign in mirrored frames, to be added to that.
+        summed: (w h) 0 where a maximum is wanted, 1 where a mean.
+        right: (w h) of right-handed frames.
+        left: (w h) of left-handed ones.
     """
-    k, half = neighbors.shape[0], sent.shape[1] // 2
+    k = len(even)
+    for t in range(len(summed)):
+        one, other = even[0, t] + odd[0, t], even[0, t] - odd[0, t]
+        right[t] = max(one, one - summed[t] * one)
+        left[t] = max(other, other - summed[t] * other)
+    for j in range(1, k):
+        for t in range(len(summed)):
+            so_far = summed[t] * right[t]
+            right[t] = so_far + max(even[j, t] + odd[j, t], right[t] - so_far)
+            so_far = summed[t] * left[t]
+            left[t] = so_far + max(even[j, t] - odd[j, t], left[t] - so_far)
+    for t in range(len(summed)):
+        share = 1 + (k - 1) * summed[t]
+        right[t] /= share
+        left[t] /= share
+
+
+@compiled
+def share_out(even: Real, odd: Real, summed: Real, right: Real, left: Real) -> None:
+    """Replaces messages by their gradient.
+
+    Args:
+        even: See ``pool_messages``, as the next two; then the gradient.
+        odd: See above.
+        summed: See above.
+        right: (w h) gradient of what was pooled of right-handed frames.
+        left: (w h) of left-handed ones.
+    """
+    k, real = len(even), even.dtype.type
+    rights, lefts = np.full(len(summed), -np.inf, even.dtype), np.full_like(right, -np.inf)
+    first_right, first_left = np.zeros_like(right), np.zeros_like(left)
+    for j in range(k):
+        for t in range(len(summed)):
+            first_right[t] = j if even[j, t] + odd[j, t] > rights[t] else first_right[t]
+        for t in range(len(summed)):
+            rights[t] = max(even[j, t] + odd[j, t], rights[t])
+        for t in range(len(summed)):
+            first_left[t] = j if even[j, t] - odd[j, t] > lefts[t] else first_left[t]
+        for t in range(len(summed)):
+            lefts[t] = max(even[j, t] - odd[j, t], lefts[t])
+    for j in range(k):
+        for t in range(len(summed)):
+            part, most = summed[t] / k, 1 - summed[t]
+            one = part if even[j, t] + odd[j, t] > 0 else real(0)
+            one += most if first_right[t] == j else real(0)
+            other = part if even[j, t] - odd[j, t] > 0 else real(0)
+            other += most if first_left[t] == j else real(0)
+            one, other = one * right[t], other * left[t]
+            even[j, t], odd[j, t] = one + other, one - other
+
+
+@compiled
+def send_back_sent(even: Real, neighbors: Rows, start: int, back: Real) -> None:
+    """Adds the gradients of messages to those of what senders say.
+
+    Args:
+        even: (k w, h) the gradient.
+        neighbors: See above.
+        start: The first of the receivers.
+        back: (n, h) to which it is added.
+    """
+    k, h = neighbors.shape[0], back.shape[1]
     width = len(even) // k
-    rights, lefts = np.empty(half, sent.dtype), np.empty(half, sent.dtype)
-    right_edge, left_edge = np.empty(half, np.int32), np.empty(half, np.int32)
-    for w in range(width):
-        i = start + w
-        rights[:], lefts[:] = -np.inf, -np.inf
-        right_edge[:], left_edge[:] = w, w
-        for j in range(k):
-            sender, edge = neighbors[j, i], j * width + w
-            says, adds, turns = sent[sender, :half], even[edge, :half], odd[edge, :half]
-            for c in range(half):
-                same = says[c] + adds[c]
-                one, other = same + turns[c], same - turns[c]
-                right_edge[c] = edge if one > rights[c] else right_edge[c]
-                left_edge[c] = edge if other > lefts[c] else left_edge[c]
-                rights[c] = one if one > rights[c] else rights[c]
-                lefts[c] = other if other > lefts[c] else lefts[c]
-        right, left = grad[0, i, half:], grad[1, i, half:]
-        for j in range(k):
-            sender, edge = neighbors[j, i], j * width + w
-            even[edge, :half], odd[edge, :half] = 0, 0
-            says, adds, turns = sent[sender, half:], even[edge, half:], odd[edge, half:]
-            for c in range(half):
-                same = says[c] + adds[c]
-                one = right[c] / k if same + turns[c] > 0 else 0
-                other = left[c] / k if same - turns[c] > 0 else 0
-                adds[c], turns[c] = one + other, one - other
-        for c in range(half):
-            one, other = grad[0, i, c], grad[1, i, c]
-            even[right_edge[c], c] += one
-            odd[right_edge[c], c] += one
-            even[left_edge[c], c] += other
-            odd[left_edge[c], c] -= other
-        for j in range(k):
-            sender, edge = neighbors[j, i], j * width + w
-            for c in range(2 * half):
+    for j in range(k):
+        for w in range(width):
+            sender, edge = neighbors[j, start + w], j * width + w
+            for c in range(h):
                 back[sender, c] += even[edge, c]
 
 

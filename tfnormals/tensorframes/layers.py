@@ -19,7 +19,10 @@ from .edge_loops import EDGE_FEATURES, FAINTEST
 from .frames import turned
 from .handedness import parity_of
 from .loops import array, chunked, compilable, rowwise
-from .messages import POOL_CHUNK, Place, PooledMessages, pooled_messages
+from .messages import Place, PooledMessages, pooled_messages
+
+POOL_CHUNK = 512
+"""Receivers whose messages are pooled at a time, where there are no loops."""
 
 
 class Features(NamedTuple):

@@ -5,19 +5,27 @@ where gradients want it: to keep it would take a thousand times the memory of a 
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from .edge_loops import Real, Rows, gather_features, pool_messages, send_back, share_out
+from .edge_loops import (
+    Real,
+    Rows,
+    gather_edges,
+    pool_messages,
+    send_back,
+    send_back_sent,
+    share_out,
+)
 from .loops import array, in_chunks, summed_in_parts
 
-POOL_CHUNK = 512
-"""Receivers whose messages are pooled at a time: messages stay in the cache."""
+POOLED = 16_384
+"""Numbers that receivers hear at a time, of all channels: their messages stay in the cache."""
 
 
 class Place(NamedTuple):
@@ -46,14 +54,13 @@ def pooled_messages(
         place: Receivers.
         rows: Which of them.
     """
-    parts = []
-    for start, width in _parts(rows):
-        pooled = sent.new_empty(2, width, sent.shape[1])
-        _, (even, odd) = _edges(vectors, weights, place, start, width)
-        given = array(sent), place.neighbors, start, array(even), array(odd)
-        pool_messages(*given, array(pooled))
-        parts.append(pooled)
-    return torch.cat(parts, 1)
+    pooled = sent.new_empty(2, rows.stop - rows.start, sent.shape[1])
+    edges = _Edges(sent, vectors, weights, place)
+    for part in edges.parts(rows):
+        edges.measure(part)
+        here = slice(part.start - rows.start, part.stop - rows.start)
+        pool_messages(*edges.flat, *_flat(pooled[:, here]))
+    return pooled
 
 
 class PooledMessages(torch.autograd.Function):
@@ -88,32 +95,69 @@ class PooledMessages(torch.autograd.Function):
 
         def found(rows: slice) -> list[Tensor]:
             own = [torch.zeros_like(part) for part in saved]
-            for start, width in _parts(rows):
-                features, messages = _edges(vectors, weights, place, start, width)
-                even, odd = messages  # and then their gradients
-                shared = array(even), array(odd), array(own[0])
-                share_out(array(sent), place.neighbors, start, array(grad), *shared)
-                for index, share in enumerate(messages):
-                    own[2 + index].addmm_(features[index].T, share)
+            edges = _Edges(sent, vectors, weights, place)
+            for part in edges.parts(rows):
+                edges.measure(part)
+                share_out(*edges.flat, *_flat(grad[:, part]))
+                even, odd = edges.messages  # now their gradients
+                for index, share in enumerate(edges.messages):
+                    own[2 + index].addmm_(edges.features[index].T, share)
+                where = place.neighbors, part.start
+                send_back_sent(array(even), *where, array(own[0]))
                 back = array(even @ weights[0].T), array(odd @ weights[1].T), array(own[1])
-                send_back(place.frames, place.neighbors, start, *back)
+                send_back(place.frames, *where, *back)
             return own
 
         return *summed_in_parts(found, place.neighbors.shape[1]), None
 
 
-def _parts(rows: slice) -> list[tuple[int, int]]:
-    """Starts and widths of parts that fit the cache."""
-    starts = range(rows.start, rows.stop, POOL_CHUNK)
-    return [(start, min(POOL_CHUNK, rows.stop - start)) for start in starts]
+class _Edges:
+    """What the edges of some receivers look like and what they carry, even and odd.
+
+    Args:
+        sent: See ``pooled_messages``, as the next three.
+        vectors: See above.
+        weights: See above.
+        place: See above.
+    """
+
+    def __init__(
+        self, sent: Tensor, vectors: Tensor, weights: Sequence[Tensor], place: Place
+    ) -> None:
+        self.weights, self.place = weights, place
+        self.given = array(vectors), array(sent)
+        self.channels = sent.shape[1]
+        self.type = sent.dtype
+        self.width = 0
+
+    def parts(self, rows: slice) -> list[slice]:
+        """Parts of the receivers whose messages fit the cache."""
+        width = max(1, POOLED // self.channels)
+        starts = range(rows.start, rows.stop, width)
+        return [slice(start, min(start + width, rows.stop)) for start in starts]
+
+    def measure(self, rows: slice) -> None:
+        """Fills in everything about the edges of these receivers."""
+        if self.width != rows.stop - rows.start:
+            self._resize(rows.stop - rows.start)
+        gather_edges(*self.place, rows.start, *self.given, *self.filled)
+        for message, seen, weight in zip(self.messages, self.features, self.weights, strict=True):
+            message.addmm_(seen, weight)
+
+    def _resize(self, width: int) -> None:
+        neighbors = len(self.place.neighbors)
+        count, self.width = neighbors * width, width
+        self.features = [torch.empty(count, len(w), dtype=self.type) for w in self.weights]
+        self.messages = [torch.empty(count, self.channels, dtype=self.type) for _ in self.weights]
+        self.filled = [array(part) for part in (*self.features, *self.messages)]
+        summed = np.zeros((width, self.channels), self.filled[0].dtype)
+        summed[:, self.channels // 2 :] = 1
+        even, odd = (part.reshape(neighbors, -1) for part in self.filled[2:])
+        self.flat = even, odd, summed.ravel()
+        """What is pooled, and which channels are to be summed."""
 
 
-def _edges(
-    vectors: Tensor, weights: Sequence[Tensor], place: Place, start: int, width: int
-) -> tuple[list[Tensor], list[Tensor]]:
-    """What the edges of some receivers look like, even and odd, and what both add to messages."""
-    count = len(place.neighbors) * width
-    features = [vectors.new_empty(count, len(weight)) for weight in weights]
-    seen: list[NDArray[Any]] = [array(part) for part in features]
-    gather_features(*place, start, array(vectors), *seen)
-    return features, [part @ weight for part, weight in zip(features, weights, strict=True)]
+def _flat(pooled: Float[Tensor, "2 w h"]) -> tuple[Real, Real]:
+    """What is heard in the frames of either hand."""
+    right, left = pooled.flatten(1)
+    return array(right), array(left)
