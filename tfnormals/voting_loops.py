@@ -6,7 +6,7 @@ gradients want it, as messages are.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -248,9 +248,10 @@ def _weigh_votes(
         hidden: (k, h) before the negative ones are cut off.
         weight: (k,) of the votes; they sum to one.
     """
-    (k, width), here, real = hidden.shape, senders[0], sent.dtype.type
+    (k, width), here = hidden.shape, senders[0]
+    real: Any = sent.dtype.type
     nx, ny, nz = lines[here, 0], lines[here, 1], lines[here, 2]
-    unit, cut, reach = real(1 / radius), real(SHORTEST), real(reach)
+    unit, cut, end = real(1 / radius), real(SHORTEST), real(reach)
     highest = real(-np.inf)
     for j in range(k):
         sender = senders[j]
@@ -270,7 +271,7 @@ def _weigh_votes(
         seen[j, 5] = cosine * cosine
         seen[j, 6], seen[j, 7], seen[j, 8] = x, y, z
         seen[j, 9], seen[j, 10], seen[j, 11] = theirs, mine, cosine
-        seen[j, 12] = max(envelope(squared, reach), real(FAINTEST))
+        seen[j, 12] = max(envelope(squared, end), real(FAINTEST))
         logit = real(own if j == 0 else 0)
         for c in range(width):
             felt = (
