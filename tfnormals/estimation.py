@@ -11,12 +11,13 @@ from torch import Tensor
 
 from .contours import contour
 from .errors import CloudError
-from .geometry import Array, power_of_two
+from .geometry import Array, Pose, power_of_two
 from .graph import MIN_POINTS, NEIGHBORS, Graph, Overview, build_graph, nearest
 from .graph_loops import Nearest, Rows
 from .network import Answer, TensorFramesPointNet, level_tensors
 from .objects import coordinates
 from .orientation import (
+    LOGIT_SCALE,
     OVERVIEW_ROUNDS,
     OVERVIEW_WEIGHT,
     ROUNDS,
@@ -36,15 +37,12 @@ Points = TypeVar("Points", NDArray[np.floating], Tensor)
 LOW_CONFIDENCE = 0.5
 """Confidence below which a point counts as unsure in summaries."""
 
-
-LOGIT_SCALE = 0.25
-"""Turns what sheets have agreed on into the logit of a side being right; fitted on held-out
-meshes, as is the next."""
 UNSURE = 0.06
 """Mean lack of certainty about the sides of a cloud from which on it is looked at from more
 points; chosen on held-out meshes."""
 SINE_POWER = 2.0
-"""Of the expected sine of an angle, which makes it one minus the expected cosine."""
+"""Of the expected sine of an angle, which makes it one minus the expected cosine; fitted on
+held-out meshes."""
 
 
 class Estimate(NamedTuple):
@@ -216,19 +214,29 @@ def _surface(
     """Normals of a cloud in space; their sides mean nothing unless they are to be outward."""
     weight = next(network.parameters())
     graph = build_graph(points, np.float64 if weight.dtype == torch.float64 else np.float32)
+    planar = graph.pose.dimensions < 3 and whole is None
     with torch.no_grad():
         answer = _answered(graph, network, on_progress)
-        if orient == "outward" and whole is not None:
+        if planar:
+            answer = _above(answer, graph.pose)
+        elif orient == "outward" and whole is not None:
             answer = _told(Placed(answer.to("cpu"), points[graph.order].T), graph, whole)
         elif orient == "outward":
             answer = _sided(answer, graph, network)
     unit, logit, error = (_spread_out(part, graph.inverse) for part in answer.to("cpu"))
-    planar = graph.pose.dimensions < 3 and whole is None
     sure, cosine = logit, error
     for rows in pieces(len(points)):
         sure[rows] = 0 if planar else np.tanh(LOGIT_SCALE * logit[rows] / 2)
         cosine[rows] = 1 - error[rows] ** SINE_POWER
     return _Found(unit, sure, cosine, graph.pose.symmetric, planar)
+
+
+def _above(answer: Answer, pose: Pose) -> Answer:
+    """The answer for a plane: all normals on one side, though nothing tells which is outside."""
+    up = torch.from_numpy(np.cross(*pose.axes[:2])).to(answer.normals)
+    return answer._replace(
+        normals=torch.where((answer.normals @ up < 0)[:, None], -1, 1) * answer.normals
+    )
 
 
 def _spread_out(part: Tensor, inverse: Rows) -> Array:
@@ -252,7 +260,7 @@ def _told(first: Placed, graph: Graph, whole: Placed) -> Answer:
     known = whole.positions.T
     near = nearest(known, first.positions.T, min(NEIGHBORS, len(known)))
     heard = first._replace(answer=informed(first, whole, near, OVERVIEW_WEIGHT))
-    return agreed(heard, graph.levels[0].neighbors, ROUNDS)
+    return agreed(heard, graph.levels[0].neighbors, ROUNDS, whole_sheets=True)
 
 
 def _sided(answer: Answer, graph: Graph, network: TensorFramesPointNet) -> Answer:
@@ -274,7 +282,7 @@ def _sided(answer: Answer, graph: Graph, network: TensorFramesPointNet) -> Answe
         informed_by, weight = first, weight * graph.overview.skipped
         for seen, near in looks:
             informed_by = first._replace(answer=informed(informed_by, seen, near, weight))
-        return agreed(informed_by, finest.neighbors, ROUNDS)
+        return agreed(informed_by, finest.neighbors, ROUNDS, whole_sheets=True)
 
     looks = [look(graph.overview)]
     found = settled(looks, OVERVIEW_WEIGHT)

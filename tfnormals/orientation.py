@@ -11,6 +11,7 @@ from torch import Tensor
 from .geometry import Array
 from .graph_loops import Nearest
 from .network import Answer
+from .sheets import unite
 from .storage import room
 from .tensorframes.edge_loops import Real, squared_distance
 from .tensorframes.loops import array, chunked, compiled, in_chunks
@@ -26,6 +27,9 @@ OVERVIEW_ROUNDS = 128
 """Times that points hear their neighbours: far enough to cross the faces of most shapes."""
 LONG_CHUNK = 65_536
 """Points that hear their neighbours at a time; a thread takes as long to start."""
+LOGIT_SCALE = 0.25
+"""Turns what sheets have agreed on into the logit of a side being right; fitted on held-out
+meshes."""
 _SMALLEST = float(np.finfo(np.float64).tiny)
 _FAINT = 1e-6
 """Total weight of what is heard below which there is nothing to hear."""
@@ -61,7 +65,9 @@ def informed(first: Placed, overview: Placed, near: Nearest, weight: float) -> A
     return _turned(first.answer, first.answer.logit + weight * torch.from_numpy(heard))
 
 
-def agreed(cloud: Placed, neighbors: Nearest, rounds: int) -> Answer:
+def agreed(
+    cloud: Placed, neighbors: Nearest, rounds: int, *, whole_sheets: bool = False
+) -> Answer:
     """The answer after the points of a sheet have agreed on its side.
 
     The logits diffuse over the sheets: each becomes the mean of what the neighbours say.
@@ -70,10 +76,13 @@ def agreed(cloud: Placed, neighbors: Nearest, rounds: int) -> Answer:
         cloud: For the points of the cloud.
         neighbors: (k, n) rows of the neighbours, by distance; the first is the point itself.
         rounds: Number of times that the neighbours are heard.
+        whole_sheets: Patches of a sheet that then still disagree are given one side as well.
     """
     heard, logit = influence(cloud, cloud, neighbors), array(cloud.answer.logit)
     for _ in range(rounds):
         logit = _weighed(heard, neighbors, logit)
+    if whole_sheets:
+        unite(heard, neighbors, logit, LOGIT_SCALE)
     return _turned(cloud.answer, torch.from_numpy(logit))
 
 
