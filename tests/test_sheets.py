@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+
+from tfnormals.estimation import estimate
+from tfnormals.pretrained import load_model
+from tfnormals.sheets import unite
+
+WIDTH, SURE, UNSURE = 40, 3.0, 1.0
+SCALE = 0.25
+
+
+def strip(length, weight=0.25):
+    """A sheet of rows of points, each of which hears its four neighbours: rows and weights."""
+    rows, columns = np.divmod(np.arange(length * WIDTH), WIDTH)
+    neighbors, heard = [np.arange(length * WIDTH)], [np.full(length * WIDTH, 0.5)]
+    for down, right in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        row, column = rows + down, columns + right
+        there = (row >= 0) & (row < length) & (column >= 0) & (column < WIDTH)
+        neighbors.append(np.where(there, row * WIDTH + column, neighbors[0]))
+        heard.append(np.where(there, weight, 0.0))
+    return np.array(neighbors, np.int32), np.array(heard)
+
+
+def banded(*bands):
+    """Logits of a strip, from the length and the logit of each of its bands."""
+    return np.concatenate([np.full(length * WIDTH, logit) for length, logit in bands])
+
+
+def united(logit, weight=0.25):
+    neighbors, heard = strip(len(logit) // WIDTH, weight)
+    logit = logit.copy()
+    unite(heard, neighbors, logit, SCALE)
+    return logit
+
+
+def certainty(logit):
+    return np.tanh(SCALE * np.abs(logit) / 2)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_surer_patch_decides_for_the_sheet(sign):
+    found = united(sign * banded((30, SURE), (20, -UNSURE)))
+
+    assert (np.sign(found) == sign).all()
+
+
+def test_the_larger_of_equally_sure_patches_decides():
+    assert (united(banded((20, SURE), (30, -SURE))) < 0).all()
+
+
+def test_certainty_left_is_what_one_side_has_more():
+    before = banded((30, SURE), (20, -UNSURE))
+    one, other = 30 * certainty(SURE), 20 * certainty(UNSURE)
+
+    found = united(before)
+
+    left = (one - other) / (one + other)
+    np.testing.assert_allclose(certainty(found), left * certainty(before))
+
+
+def test_all_patches_of_a_sheet_count_together():
+    # the first alone is surer than the second, the second and the fourth are surer than the rest
+    found = united(banded((20, SURE), (20, -UNSURE), (20, SURE), (60, -SURE)))
+
+    assert (found < 0).all()
+
+
+def test_sheets_of_one_side_stay_as_they_are():
+    before = banded((30, SURE), (20, UNSURE))
+    np.testing.assert_array_equal(united(before), before)
+
+
+def test_patches_that_hear_little_of_each_other_stay_as_they_are():
+    before = banded((30, SURE), (20, -UNSURE))
+    neighbors, heard = strip(50)
+    across = (np.arange(2000) < 1200) != (neighbors < 1200)
+    heard[across] *= 0.02
+    logit = before.copy()
+
+    unite(heard, neighbors, logit, SCALE)
+
+    np.testing.assert_array_equal(logit, before)
+
+
+def test_single_points_stay_as_they_are():
+    before = banded((30, SURE))
+    before[[333, 777]] = -SURE
+    np.testing.assert_array_equal(united(before), before)
+
+
+def test_opposite_walls_may_have_opposite_sides():
+    # normals that point apart hear each other negatively, and agree by opposite signs
+    neighbors, heard = strip(50)
+    across = (np.arange(2000) < 1200) != (neighbors < 1200)
+    heard[across] *= -1
+    logit = banded((30, SURE), (20, UNSURE))
+
+    unite(heard, neighbors, logit, SCALE)
+
+    assert (logit[:1200] > 0).all()
+    assert (logit[1200:] < 0).all()
+
+
+def sheet(count, height):
+    """Points of a height field over the unit square."""
+    points = np.random.default_rng(0).uniform(size=(count, 3))
+    points[:, 2] = height(*points[:, :2].T)
+    return points
+
+
+@pytest.mark.parametrize(
+    "height",
+    [
+        lambda x, y: 0 * x,
+        lambda x, y: 0.05 * np.sin(9 * x) * np.cos(7 * y),
+        lambda x, y: 0.2 * np.sin(5 * x + 1),
+    ],
+    ids=["plane", "waves", "valley"],
+)
+def test_an_open_sheet_has_one_side(height):
+    result = estimate(sheet(10_000, height), load_model("outward-v9"))
+
+    up = (result.normals[:, 2] > 0).mean()
+    assert min(up, 1 - up) < 0.01
