@@ -40,10 +40,12 @@ def unite(heard: Real, neighbors: Nearest, logit: Real, scale: float) -> None:
         scale: Of logits, so that ``tanh(scale * logit / 2)`` is how certain a side is.
     """
     patch = room(logit.shape, np.int64)
-    count = _number_patches(heard, neighbors, logit, patch)
+    count = _number_patches(heard, neighbors, logit, room(logit.shape, np.int64), patch)
+    if count < 2:
+        return
     size, certain = np.zeros(count, np.int64), np.zeros(count)
     _sum_patches(patch, logit, scale, size, certain)
-    given = heard, neighbors, logit, patch, size
+    given = heard, neighbors, logit, patch
     crossing = _cross(*given, np.empty((0, 2), np.int64), np.empty(0))
     pairs, denied = np.empty((crossing, 2), np.int64), np.empty(crossing)
     _cross(*given, pairs, denied)
@@ -57,24 +59,37 @@ def unite(heard: Real, neighbors: Nearest, logit: Real, scale: float) -> None:
 
 
 @compiled
-def _number_patches(heard: Real, neighbors: Nearest, logit: Real, patch: Rows) -> int:
-    """Fills in the number of the patch of each point (n,); returns how many there are."""
-    count, before = 0, patch  # first, an earlier point of the same patch, or the point itself
-    for i in range(len(patch)):
-        before[i] = i
-    for i in range(len(patch)):
+def _number_patches(
+    heard: Real, neighbors: Nearest, logit: Real, before: Rows, patch: Rows
+) -> int:
+    """Fills in the number of the patch of each point (n,), or -1; returns how many there are.
+
+    Args:
+        heard: See ``unite``, as the next two.
+        neighbors: See above.
+        logit: See above.
+        before: (n,) becomes the first point of each patch.
+        patch: (n,)
+    """
+    count = 0
+    for i in range(len(before)):
+        before[i], patch[i] = i, 0
+    for i in range(len(before)):
         for j in range(1, len(neighbors)):
             if _agreement(heard, neighbors, logit, j, i) > _SAME:
                 one, other = _first(before, i), _first(before, neighbors[j, i])
                 before[max(one, other)] = min(one, other)
-    for i in range(len(patch)):
+    for i in range(len(before)):
         before[i] = _first(before, i)
-    for i in range(len(patch)):
-        if before[i] == i:
+        patch[before[i]] += 1  # at first points their size, and then the number
+    for i in range(len(before)):
+        if before[i] < i:
+            patch[i] = patch[before[i]]
+        elif patch[i] < _SMALLEST:
+            patch[i] = -1
+        else:
             patch[i] = count
             count += 1
-        else:
-            patch[i] = patch[before[i]]
     return count
 
 
@@ -98,19 +113,14 @@ def _first(before: Rows, i: int) -> int:
 def _sum_patches(patch: Rows, logit: Real, scale: float, size: Rows, certain: Real) -> None:
     """Adds up the points of patches and how certain they are."""
     for i in range(len(patch)):
-        size[patch[i]] += 1
-        certain[patch[i]] += math.tanh(scale * abs(logit[i]) / 2)
+        if patch[i] >= 0:
+            size[patch[i]] += 1
+            certain[patch[i]] += math.tanh(scale * abs(logit[i]) / 2)
 
 
 @compiled
 def _cross(
-    heard: Real,
-    neighbors: Nearest,
-    logit: Real,
-    patch: Rows,
-    size: Rows,
-    pairs: Rows,
-    denied: Real,
+    heard: Real, neighbors: Nearest, logit: Real, patch: Rows, pairs: Rows, denied: Real
 ) -> int:
     """Counts neighbours in different patches; fills in which, and how much they deny each other.
 
@@ -119,7 +129,6 @@ def _cross(
         neighbors: See above.
         logit: See above.
         patch: (n,) of each point.
-        size: (p,) points of each patch.
         pairs: (c, 2) patches, the lower number first; with (0, 2) they are only counted.
         denied: (c,) negative where two points agree.
     """
@@ -127,7 +136,7 @@ def _cross(
     for i in range(len(patch)):
         for j in range(1, len(neighbors)):
             one, other = patch[i], patch[neighbors[j, i]]
-            if one != other and min(size[one], size[other]) >= _SMALLEST:
+            if one != other and min(one, other) >= 0:
                 if count < len(pairs):
                     pairs[count, 0], pairs[count, 1] = min(one, other), max(one, other)
                     denied[count] = -_agreement(heard, neighbors, logit, j, i)
@@ -181,8 +190,8 @@ def _joined(into: Rows, against: Flags, i: int) -> tuple[int, bool]:
 def _settle(patch: Rows, turned: Flags, left: Real, scale: float, logit: Real) -> None:
     """Changes the logits of points as their patches were."""
     for i in range(len(patch)):
-        if left[patch[i]] < 1:
+        if patch[i] >= 0 and left[patch[i]] < 1:
             certain = left[patch[i]] * math.tanh(scale * logit[i] / 2)
             logit[i] = 2 / scale * math.atanh(certain)
-        if turned[patch[i]]:
+        if patch[i] >= 0 and turned[patch[i]]:
             logit[i] = -logit[i]
