@@ -612,5 +612,34 @@ def test_a_flat_part_learns_its_side_from_a_look_at_the_whole():
         assert found.confidence.mean() > 0.9
 
 
+def test_parts_of_an_open_sheet_have_the_side_of_the_whole():
+    network = load_model(DEFAULT_MODEL)
+    points = np.random.default_rng(0).uniform(size=(40_000, 3))
+    x, y = points[:, :2].T
+    points[:, 2] = 0.05 * np.sin(9 * x) * np.cos(7 * y)
+    whole = overview(points[:10_000], network)
+    up = np.sign(whole.answer.normals[:, 2].mean().item())
+
+    for quarter in np.split(np.argsort(2 * (x > 0.5) + (y > 0.5), kind="stable"), 4):
+        found = estimate(points[quarter], network, whole=whole)
+        assert (up * found.normals[:, 2] > 0).mean() > 0.99
+
+
+@pytest.mark.parametrize(("step", "levels"), [(1, 1), (4, 1), (16, 2)])
+def test_a_whole_is_louder_the_fewer_of_its_points_are_known(
+    step, levels, small_network, monkeypatch
+):
+    given, heard = [], informed
+    points = torus(20_000, np.random.default_rng(0))[0]
+    whole = overview(points[::step], small_network)
+    monkeypatch.setattr(
+        "tfnormals.estimation.informed", lambda *args: given.append(args[-1]) or heard(*args)
+    )
+
+    estimate(points, small_network, whole=whole)
+
+    assert given == [pytest.approx(levels * OVERVIEW_WEIGHT, rel=0.02)]
+
+
 def scaled(seen, factor):
     return seen._replace(positions=factor * seen.positions)

@@ -1,5 +1,6 @@
 """Normals of a cloud: check it, build its graph, run the network, choose the sides."""
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Literal, NamedTuple, TypeVar, get_args
@@ -12,23 +13,25 @@ from torch import Tensor
 from .contours import contour
 from .errors import CloudError
 from .geometry import Array, Pose, power_of_two
-from .graph import MIN_POINTS, NEIGHBORS, Graph, Overview, build_graph, nearest
+from .graph import MIN_POINTS, NEIGHBORS, RATIO, Graph, Overview, build_graph, nearest
 from .graph_loops import Nearest, Rows
 from .network import Answer, TensorFramesPointNet, level_tensors
 from .objects import coordinates
 from .orientation import (
-    LOGIT_SCALE,
     OVERVIEW_ROUNDS,
     OVERVIEW_WEIGHT,
-    ROUNDS,
     SHARED_WEIGHT,
     Placed,
+    Settled,
+    Whole,
     agreed,
     facing,
     informed,
+    settled,
 )
 from .pretrained import DEFAULT_MODEL, load_model
 from .storage import pieces, room
+from .tensorframes.edge_loops import Real
 
 Orient = Literal["outward", "viewpoint", "toward", "none"]
 OnProgress = Callable[[int, int], None]
@@ -123,7 +126,7 @@ def estimate(
     orient: Orient = "outward",
     viewpoint: ArrayLike | None = None,
     toward: ArrayLike | None = None,
-    whole: Placed | None = None,
+    whole: Whole | None = None,
     on_progress: OnProgress | None = None,
 ) -> Estimate:
     """As ``estimate_normals``, for a loaded network, with all that is known of the result.
@@ -185,7 +188,7 @@ class _Found(NamedTuple):
 
 def overview(
     points: Array, network: TensorFramesPointNet, *, device: str | torch.device = "cpu"
-) -> Placed:
+) -> Whole:
     """What the network says of some points of a surface, for ``estimate`` of its parts.
 
     Args:
@@ -200,15 +203,15 @@ def overview(
     network = _placed(network, torch.float32, device)
     graph = build_graph(points / power_of_two(points), np.float32)
     with torch.no_grad():
-        answer = _sided(_answered(graph, network), graph, network)
-    return Placed(answer.to("cpu"), np.ascontiguousarray(points[graph.order].T))
+        sides = _sided(_answered(graph, network), graph, network)
+    return Whole(sides.answer, np.ascontiguousarray(points[graph.order].T), sides.left)
 
 
 def _surface(
     points: Array,
     network: TensorFramesPointNet,
     orient: Orient,
-    whole: Placed | None,
+    whole: Whole | None,
     on_progress: OnProgress | None,
 ) -> _Found:
     """Normals of a cloud in space; their sides mean nothing unless they are to be outward."""
@@ -217,17 +220,18 @@ def _surface(
     planar = graph.pose.dimensions < 3 and whole is None
     with torch.no_grad():
         answer = _answered(graph, network, on_progress)
-        if planar:
-            answer = _above(answer, graph.pose)
-        elif orient == "outward" and whole is not None:
-            answer = _told(Placed(answer.to("cpu"), points[graph.order].T), graph, whole)
-        elif orient == "outward":
-            answer = _sided(answer, graph, network)
-    unit, logit, error = (_spread_out(part, graph.inverse) for part in answer.to("cpu"))
-    sure, cosine = logit, error
+        if planar or orient != "outward":
+            answer = _above(answer, graph.pose) if planar else answer
+            sides = Settled(answer.to("cpu"), np.zeros(len(answer.logit)))
+        elif whole is None:
+            sides = _sided(answer, graph, network)
+        else:
+            sides = _told(Placed(answer.to("cpu"), points[graph.order].T), graph, whole)
+    normals, _, error = sides.answer
+    parts = normals.numpy(), sides.certainty(), error.numpy()
+    unit, sure, cosine = (_spread_out(part, graph.inverse) for part in parts)
     for rows in pieces(len(points)):
-        sure[rows] = 0 if planar else np.tanh(LOGIT_SCALE * logit[rows] / 2)
-        cosine[rows] = 1 - error[rows] ** SINE_POWER
+        cosine[rows] = 1 - cosine[rows] ** SINE_POWER
     return _Found(unit, sure, cosine, graph.pose.symmetric, planar)
 
 
@@ -239,9 +243,8 @@ def _above(answer: Answer, pose: Pose) -> Answer:
     )
 
 
-def _spread_out(part: Tensor, inverse: Rows) -> Array:
+def _spread_out(known: Real, inverse: Rows) -> Array:
     """What is known of distinct points, for all points."""
-    known = part.numpy()
     whole = room((len(inverse), *known.shape[1:]), np.float64)
     for rows in pieces(len(inverse)):
         whole[rows] = known[inverse[rows]]
@@ -255,15 +258,24 @@ def _answered(
     return network.answer(level_tensors(graph.levels, weight.dtype, weight.device), on_progress)
 
 
-def _told(first: Placed, graph: Graph, whole: Placed) -> Answer:
-    """The answer of a part with the sides that a look at the whole says, agreed on by sheets."""
+def _told(first: Placed, graph: Graph, whole: Whole) -> Settled:
+    """The answer of a part with the sides that a look at the whole says, agreed on by sheets.
+
+    The whole is as loud as an overview that leaves out as many levels. Where patches of it spoke
+    for opposite sides, the part must not choose another one than the whole did.
+    """
     known = whole.positions.T
     near = nearest(known, first.positions.T, min(NEIGHBORS, len(known)))
-    heard = first._replace(answer=informed(first, whole, near, OVERVIEW_WEIGHT))
-    return agreed(heard, graph.levels[0].neighbors, ROUNDS, whole_sheets=True)
+    density = near.shape[1] / len(np.unique(near[0]))
+    weight = OVERVIEW_WEIGHT * max(1.0, math.log(density, RATIO))
+    seen, left = Placed(whole.answer, whole.positions), whole.left[near[0]]
+    own = first.answer._replace(logit=first.answer.logit * torch.from_numpy(left))
+    heard = first._replace(answer=informed(first._replace(answer=own), seen, near, weight))
+    sides = settled(heard, graph.levels[0].neighbors)
+    return sides._replace(left=sides.left * left)
 
 
-def _sided(answer: Answer, graph: Graph, network: TensorFramesPointNet) -> Answer:
+def _sided(answer: Answer, graph: Graph, network: TensorFramesPointNet) -> Settled:
     """The answer with sides on which looks at the whole shape, and then the sheets, agree.
 
     A second look is enough for most clouds; where it leaves many sides unsure, as strong noise
@@ -278,18 +290,17 @@ def _sided(answer: Answer, graph: Graph, network: TensorFramesPointNet) -> Answe
         heard = agreed(seen, overview.levels[0].neighbors, OVERVIEW_ROUNDS)
         return seen._replace(answer=heard), overview.near
 
-    def settled(looks: list[tuple[Placed, Nearest]], weight: float) -> Answer:
+    def heard(looks: list[tuple[Placed, Nearest]], weight: float) -> Settled:
         informed_by, weight = first, weight * graph.overview.skipped
         for seen, near in looks:
             informed_by = first._replace(answer=informed(informed_by, seen, near, weight))
-        return agreed(informed_by, finest.neighbors, ROUNDS, whole_sheets=True)
+        return settled(informed_by, finest.neighbors)
 
     looks = [look(graph.overview)]
-    found = settled(looks, OVERVIEW_WEIGHT)
-    unsure = 1 - float(torch.tanh(LOGIT_SCALE * found.logit / 2).mean())
-    if unsure < UNSURE:
+    found = heard(looks, OVERVIEW_WEIGHT)
+    if 1 - found.certainty().mean() < UNSURE:
         return found
-    return settled([*looks, *map(look, graph.further())], SHARED_WEIGHT)
+    return heard([*looks, *map(look, graph.further())], SHARED_WEIGHT)
 
 
 def _placed(

@@ -12,7 +12,7 @@ from .geometry import Array
 from .graph_loops import Nearest
 from .network import Answer
 from .sheets import unite
-from .storage import room
+from .storage import pieces, room
 from .tensorframes.edge_loops import Real, squared_distance
 from .tensorframes.loops import array, chunked, compiled, in_chunks
 
@@ -47,6 +47,33 @@ class Placed(NamedTuple):
     """(3, n) in any unit, the same for whatever is compared."""
 
 
+class Settled(NamedTuple):
+    """An answer whose sides are settled."""
+
+    answer: Answer
+    left: Real
+    """(n,) What share of the certainty that the logits tell is left, since patches of one sheet
+    spoke for opposite sides: 0 to 1."""
+
+    def certainty(self) -> Real:
+        """How certain the sides are, (n,) from 0 to 1."""
+        logit, certain = array(self.answer.logit), room(self.left.shape, self.left.dtype)
+        for rows in pieces(len(certain)):
+            certain[rows] = self.left[rows] * np.tanh(LOGIT_SCALE * logit[rows] / 2)
+        return certain
+
+
+class Whole(NamedTuple):
+    """What is known of a surface, for a cloud that is a part of it."""
+
+    answer: Answer
+    """For points from all over it, on the CPU."""
+    positions: Array
+    """(3, n) of these."""
+    left: Real
+    """(n,) See ``Settled``."""
+
+
 def informed(first: Placed, overview: Placed, near: Nearest, weight: float) -> Answer:
     """The answer after every point has heard what a second look at the whole shape says.
 
@@ -65,9 +92,7 @@ def informed(first: Placed, overview: Placed, near: Nearest, weight: float) -> A
     return _turned(first.answer, first.answer.logit + weight * torch.from_numpy(heard))
 
 
-def agreed(
-    cloud: Placed, neighbors: Nearest, rounds: int, *, whole_sheets: bool = False
-) -> Answer:
+def agreed(cloud: Placed, neighbors: Nearest, rounds: int) -> Answer:
     """The answer after the points of a sheet have agreed on its side.
 
     The logits diffuse over the sheets: each becomes the mean of what the neighbours say.
@@ -76,14 +101,29 @@ def agreed(
         cloud: For the points of the cloud.
         neighbors: (k, n) rows of the neighbours, by distance; the first is the point itself.
         rounds: Number of times that the neighbours are heard.
-        whole_sheets: Patches of a sheet that then still disagree are given one side as well.
     """
+    _, logit = _diffused(cloud, neighbors, rounds)
+    return _turned(cloud.answer, torch.from_numpy(logit))
+
+
+def settled(cloud: Placed, neighbors: Nearest) -> Settled:
+    """As ``agreed``, and then patches of a sheet that still disagree take one side as well.
+
+    Args:
+        cloud: For the points of the cloud.
+        neighbors: (k, n) rows of the neighbours, by distance; the first is the point itself.
+    """
+    heard, logit = _diffused(cloud, neighbors, ROUNDS)
+    left = unite(heard, neighbors, logit, LOGIT_SCALE)
+    return Settled(_turned(cloud.answer, torch.from_numpy(logit)), left)
+
+
+def _diffused(cloud: Placed, neighbors: Nearest, rounds: int) -> tuple[Real, Real]:
+    """What neighbours say to each other, (k, n), and the logits after so many rounds, (n,)."""
     heard, logit = influence(cloud, cloud, neighbors), array(cloud.answer.logit)
     for _ in range(rounds):
         logit = _weighed(heard, neighbors, logit)
-    if whole_sheets:
-        unite(heard, neighbors, logit, LOGIT_SCALE)
-    return _turned(cloud.answer, torch.from_numpy(logit))
+    return heard, logit
 
 
 def influence(listeners: Placed, speakers: Placed, rows: Nearest) -> Real:

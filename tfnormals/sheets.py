@@ -29,8 +29,8 @@ _SMALLEST = 30
 """Points of the smallest patch that is joined: smaller ones are noise."""
 
 
-def unite(heard: Real, neighbors: Nearest, logit: Real, scale: float) -> None:
-    """Gives each sheet one side, by changing logits.
+def unite(heard: Real, neighbors: Nearest, logit: Real, scale: float) -> Real:
+    """Gives each sheet one side, by turning logits.
 
     Args:
         heard: (k, n) how much the sides of neighbours say about those of points, see
@@ -38,11 +38,15 @@ def unite(heard: Real, neighbors: Nearest, logit: Real, scale: float) -> None:
         neighbors: (k, n) rows of the neighbours; the first is the point itself.
         logit: (n,) of the sides; its sign tells which.
         scale: Of logits, so that ``tanh(scale * logit / 2)`` is how certain a side is.
+
+    Returns:
+        What share of this certainty is left, (n,) from 0 to 1.
     """
-    patch = room(logit.shape, np.int64)
+    patch, left = room(logit.shape, np.int64), room(logit.shape, logit.dtype)
     count = _number_patches(heard, neighbors, logit, room(logit.shape, np.int64), patch)
+    left[:] = 1
     if count < 2:
-        return
+        return left
     size, certain = np.zeros(count, np.int64), np.zeros(count)
     _sum_patches(patch, logit, scale, size, certain)
     given = heard, neighbors, logit, patch
@@ -53,9 +57,10 @@ def unite(heard: Real, neighbors: Nearest, logit: Real, scale: float) -> None:
     weight = np.bincount(row, denied, len(border))
     clearest = np.argsort(-weight, kind="stable")
     clearest = clearest[weight[clearest] > 0]
-    turned, left = np.zeros(count, np.bool_), np.ones(count)
-    _join(border[clearest], weight[clearest], size, certain, turned, left)
-    _settle(patch, turned, left, scale, logit)
+    turned, shares = np.zeros(count, np.bool_), np.ones(count)
+    _join(border[clearest], weight[clearest], size, certain, turned, shares)
+    _settle(patch, turned, shares, logit, left)
+    return left
 
 
 @compiled
@@ -146,7 +151,7 @@ def _cross(
 
 @compiled
 def _join(
-    border: Rows, weight: NDArray[Any], size: Rows, certain: Real, turned: Flags, left: Real
+    border: Rows, weight: NDArray[Any], size: Rows, certain: Real, turned: Flags, shares: Real
 ) -> None:
     """Joins patches across borders; fills in which turn, and what share of certainty is left.
 
@@ -156,7 +161,7 @@ def _join(
         size: (p,) points of each patch.
         certain: (p,) their certainty, summed.
         turned: (p,)
-        left: (p,) from 0 to 1.
+        shares: (p,) from 0 to 1.
     """
     count, into, against = len(size), np.arange(len(size)), np.zeros(len(size), np.bool_)
     points, whole, net = size.copy(), certain.copy(), certain.copy()
@@ -173,7 +178,7 @@ def _join(
     for i in range(count):
         one, one_turned = _joined(into, against, i)
         turned[i] = one_turned != (net[one] < 0)
-        left[i] = abs(net[one]) / whole[one] if whole[one] > 0 else 1
+        shares[i] = abs(net[one]) / whole[one] if whole[one] > 0 else 1
 
 
 @compiled
@@ -187,11 +192,9 @@ def _joined(into: Rows, against: Flags, i: int) -> tuple[int, bool]:
 
 
 @compiled
-def _settle(patch: Rows, turned: Flags, left: Real, scale: float, logit: Real) -> None:
-    """Changes the logits of points as their patches were."""
+def _settle(patch: Rows, turned: Flags, shares: Real, logit: Real, left: Real) -> None:
+    """Turns the logits of points as their patches were, and fills in their shares (n,)."""
     for i in range(len(patch)):
-        if patch[i] >= 0 and left[patch[i]] < 1:
-            certain = left[patch[i]] * math.tanh(scale * logit[i] / 2)
-            logit[i] = 2 / scale * math.atanh(certain)
-        if patch[i] >= 0 and turned[patch[i]]:
-            logit[i] = -logit[i]
+        if patch[i] >= 0:
+            left[i] = shares[patch[i]]
+            logit[i] = -logit[i] if turned[patch[i]] else logit[i]

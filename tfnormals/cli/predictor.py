@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..estimation import Estimate, OnProgress
     from ..geometry import Array
     from ..network import TensorFramesPointNet
-    from ..orientation import Placed
+    from ..orientation import Whole
 
 Format = Literal[
     "ply",
@@ -178,7 +178,7 @@ class Predictor:
         """
         _ = self._network, self._place
 
-    def overview(self, points: "Array") -> "Placed":
+    def overview(self, points: "Array") -> "Whole":
         """A look at some points, (n, 3), of the surface that the clouds are parts of.
 
         Raises:
@@ -194,7 +194,7 @@ class Predictor:
         points: "Array",
         side: Side,
         on_progress: "OnProgress",
-        whole: "Placed | None" = None,
+        whole: "Whole | None" = None,
     ) -> "Estimate":
         """What is found of the points, (n, d).
 

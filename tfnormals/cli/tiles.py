@@ -16,7 +16,7 @@ from .together import check_alike, part_of
 if TYPE_CHECKING:
     from ..estimation import Estimate, OnProgress
     from ..geometry import Array
-    from ..orientation import Placed
+    from ..orientation import Whole
     from .predictor import Predictor
 
 HALO = 64
@@ -41,7 +41,7 @@ class Tiles:
     digest: str
     """Of all parts: another one would make other normals."""
     tiles: tuple[Tile, ...]
-    whole: "Placed | None" = field(compare=False)
+    whole: "Whole | None" = field(compare=False)
     """Where normals are to be outward."""
 
     def found(
