@@ -124,15 +124,13 @@ class _Edges:
     def __init__(
         self, sent: Tensor, vectors: Tensor, weights: Sequence[Tensor], place: Place
     ) -> None:
-        self.weights, self.place = weights, place
+        self.sent, self.weights, self.place = sent, weights, place
         self.given = array(vectors), array(sent)
-        self.channels = sent.shape[1]
-        self.type = sent.dtype
         self.width = 0
 
     def parts(self, rows: slice) -> list[slice]:
         """Parts of the receivers whose messages fit the cache."""
-        width = max(1, POOLED // self.channels)
+        width = max(1, POOLED // self.sent.shape[1])
         starts = range(rows.start, rows.stop, width)
         return [slice(start, min(start + width, rows.stop)) for start in starts]
 
@@ -145,13 +143,13 @@ class _Edges:
             message.addmm_(seen, weight)
 
     def _resize(self, width: int) -> None:
-        neighbors = len(self.place.neighbors)
+        neighbors, channels = len(self.place.neighbors), self.sent.shape[1]
         count, self.width = neighbors * width, width
-        self.features = [torch.empty(count, len(w), dtype=self.type) for w in self.weights]
-        self.messages = [torch.empty(count, self.channels, dtype=self.type) for _ in self.weights]
+        self.features = [self.sent.new_empty(count, len(weight)) for weight in self.weights]
+        self.messages = [self.sent.new_empty(count, channels) for _ in self.weights]
         self.filled = [array(part) for part in (*self.features, *self.messages)]
-        summed = np.zeros((width, self.channels), self.filled[0].dtype)
-        summed[:, self.channels // 2 :] = 1
+        summed = np.zeros((width, channels), self.filled[0].dtype)
+        summed[:, channels // 2 :] = 1
         even, odd = (part.reshape(neighbors, -1) for part in self.filled[2:])
         self.flat = even, odd, summed.ravel()
         """What is pooled, and which channels are to be summed."""
