@@ -20,7 +20,7 @@ from .tensorframes.loops import compiled
 
 Flags = NDArray[np.bool_]
 
-BORDER = 0.3
+BORDER = 0.5
 """Least weight of what neighbours deny each other across a border, for each square root of the
 points of the smaller patch; chosen on held-out meshes. A border all round a patch has about 2."""
 _SAME = 0.01
