@@ -63,7 +63,7 @@ def test_certainty_left_is_what_one_side_has_more():
 
 def test_all_patches_of_a_sheet_count_together():
     # the first alone is surer than the second, the second and the fourth are surer than the rest
-    found, _ = united(banded((20, SURE), (20, -UNSURE), (20, SURE), (60, -SURE)))
+    found, _ = united(banded((8, SURE), (8, -UNSURE), (8, SURE), (24, -SURE)))
 
     assert (found < 0).all()
 
