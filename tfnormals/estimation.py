@@ -237,10 +237,9 @@ def _surface(
 
 def _above(answer: Answer, pose: Pose) -> Answer:
     """The answer for a plane: all normals on one side, though nothing tells which is outside."""
-    up = torch.from_numpy(np.cross(*pose.axes[:2])).to(answer.normals)
-    return answer._replace(
-        normals=torch.where((answer.normals @ up < 0)[:, None], -1, 1) * answer.normals
-    )
+    normals, up = answer.normals, torch.from_numpy(np.cross(*pose.axes[:2]))
+    below = normals @ up.to(normals) < 0
+    return answer._replace(normals=torch.where(below[:, None], -normals, normals))
 
 
 def _spread_out(known: Real, inverse: Rows) -> Array:
