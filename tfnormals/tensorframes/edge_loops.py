@@ -231,12 +231,12 @@ def send_back(
         frames: See above.
         neighbors: See above.
         start: The first of the receivers.
-        even: (k w, 5 + 2 v) gradient of what ``gather_features`` fills in.
-        odd: (k w, 1 + v) of the rest.
+        even: (5 + 2 v, k w) gradient of what ``gather_features`` fills in, edges last.
+        odd: (1 + v, k w) of the rest.
         back: (n, 3 v) to which the gradient of the vectors is added.
     """
     k, v = neighbors.shape[0], back.shape[1] // 3
-    width = len(odd) // k
+    width = odd.shape[1] // k
     for j in range(k):
         for w in range(width):
             i, edge = start + w, j * width + w
@@ -245,7 +245,7 @@ def send_back(
             yx, yy, yz = frames[1, 0, i], frames[1, 1, i], frames[1, 2, i]
             zx, zy, zz = frames[2, 0, i], frames[2, 1, i], frames[2, 2, i]
             for c in range(v):
-                a, b, d = even[edge, EVEN + c], even[edge, EVEN + v + c], odd[edge, ODD + c]
+                a, b, d = even[EVEN + c, edge], even[EVEN + v + c, edge], odd[ODD + c, edge]
                 back[sender, c] += xx * a + yx * b + zx * d
                 back[sender, v + c] += xy * a + yy * b + zy * d
                 back[sender, 2 * v + c] += xz * a + yz * b + zz * d
