@@ -94,7 +94,8 @@ def test_one_cloud_joined_is_itself():
     alone = cloud(torus, 200)
 
     for one, other in zip(tensors(joined([alone])), tensors(alone), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=ROUNDING)
+        # relative as well: logarithms of envelopes are large where these are almost zero
+        torch.testing.assert_close(one, other, rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_joining_changes_no_cloud():
