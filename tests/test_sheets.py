@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from tfnormals.estimation import estimate
-from tfnormals.pretrained import load_model
+from tfnormals.pretrained import DEFAULT_MODEL, load_model
 from tfnormals.sheets import unite
 
 WIDTH, SURE, UNSURE = 40, 3.0, 1.0
 SCALE = 0.25
 
 
-def strip(length, weight=0.25):
+def strip(length):
     """A sheet of rows of points, each of which hears its four neighbours: rows and weights."""
     rows, columns = np.divmod(np.arange(length * WIDTH), WIDTH)
     neighbors, heard = [np.arange(length * WIDTH)], [np.full(length * WIDTH, 0.5)]
@@ -17,7 +17,7 @@ def strip(length, weight=0.25):
         row, column = rows + down, columns + right
         there = (row >= 0) & (row < length) & (column >= 0) & (column < WIDTH)
         neighbors.append(np.where(there, row * WIDTH + column, neighbors[0]))
-        heard.append(np.where(there, weight, 0.0))
+        heard.append(np.where(there, 0.25, 0.0))
     return np.array(neighbors, np.int32), np.array(heard)
 
 
@@ -26,8 +26,15 @@ def banded(*bands):
     return np.concatenate([np.full(length * WIDTH, logit) for length, logit in bands])
 
 
-def united(logit, weight=0.25):
-    neighbors, heard = strip(len(logit) // WIDTH, weight)
+def bordered(factor):
+    """A strip of 50 rows; what is heard across the border of the first 30 is multiplied."""
+    neighbors, heard = strip(50)
+    across = (np.arange(50 * WIDTH) < 30 * WIDTH) != (neighbors < 30 * WIDTH)
+    return neighbors, np.where(across, factor * heard, heard)
+
+
+def united(logit):
+    neighbors, heard = strip(len(logit) // WIDTH)
     logit = logit.copy()
     left = unite(heard, neighbors, logit, SCALE)
     return logit, left
@@ -75,9 +82,7 @@ def test_sheets_of_one_side_stay_as_they_are():
 
 def test_patches_that_hear_little_of_each_other_stay_as_they_are():
     before = banded((30, SURE), (20, -UNSURE))
-    neighbors, heard = strip(50)
-    across = (np.arange(2000) < 1200) != (neighbors < 1200)
-    heard[across] *= 0.02
+    neighbors, heard = bordered(0.02)
     logit = before.copy()
 
     assert_untouched(before, logit, unite(heard, neighbors, logit, SCALE))
@@ -91,9 +96,7 @@ def test_single_points_stay_as_they_are():
 
 def test_opposite_walls_may_have_opposite_sides():
     # normals that point apart hear each other negatively, and agree by opposite signs
-    neighbors, heard = strip(50)
-    across = (np.arange(2000) < 1200) != (neighbors < 1200)
-    heard[across] *= -1
+    neighbors, heard = bordered(-1)
     logit = banded((30, SURE), (20, UNSURE))
 
     unite(heard, neighbors, logit, SCALE)
@@ -119,7 +122,7 @@ def sheet(count, height):
     ids=["plane", "waves", "valley"],
 )
 def test_an_open_sheet_has_one_side(height):
-    result = estimate(sheet(10_000, height), load_model("outward-v9"))
+    result = estimate(sheet(10_000, height), load_model(DEFAULT_MODEL))
 
     up = (result.normals[:, 2] > 0).mean()
     assert min(up, 1 - up) < 0.01
