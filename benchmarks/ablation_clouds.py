@@ -21,7 +21,6 @@ from tfnormals.data.sampling import surface_sample
 from tfnormals.data.surfaces import Surface
 from tfnormals.errors import DataError
 from tfnormals.graph import NEIGHBORS, build_graph
-from tfnormals.network import level_tensors
 
 Split = Literal["train", "test"]
 Pose = Literal["aligned", "z", "SO(3)", "O(3)"]
@@ -79,7 +78,7 @@ def cloud(split: Split, index: int, points: int, dtype: torch.dtype = torch.floa
     rows, levels = graph.order, []
     for level in graph.levels[:LEVELS]:
         pos = noisy[rows]
-        edges = level_tensors([level], torch.float64)[0].receivers.edges
+        edges = level.receivers.edges
         reach = np.linalg.norm(pos[level.neighbors] - pos, axis=2)
         levels.append(
             Level(

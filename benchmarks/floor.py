@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-import numpy as np
 import torch
 from pykdtree.kdtree import KDTree
 from speed_clouds import bumpy_torus
@@ -20,8 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tfnormals.cli.memory import keep_freed_memory
 from tfnormals.estimation import estimate
-from tfnormals.graph import NEIGHBORS, build_graph
-from tfnormals.network import LevelTensors, TensorFramesPointNet, level_tensors, measured_levels
+from tfnormals.graph import NEIGHBORS, Level, build_graph
+from tfnormals.network import TensorFramesPointNet, measured_levels
 from tfnormals.pretrained import DEFAULT_MODEL, load_model
 from tfnormals.tensorframes import EdgeLayer
 
@@ -35,12 +34,11 @@ def main() -> None:
     args = parser.parse_args()
     keep_freed_memory()  # as the command does
     points, network = bumpy_torus(args.points), load_model(args.model)
-    graph = build_graph(points, np.float32)
-    levels = level_tensors(graph.levels)
+    levels = build_graph(points, torch.float32).levels
     with torch.no_grad():
         stages: dict[str, Callable[[], object]] = {
             "neighbour search": lambda: KDTree(points).query(points, k=NEIGHBORS + 1),
-            "graph": lambda: build_graph(points, np.float32),
+            "graph": lambda: build_graph(points, torch.float32),
             "network": lambda: network.answer(levels),
             "whole": lambda: estimate(points, network),
         }
@@ -69,7 +67,7 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def multiply_adds(network: TensorFramesPointNet, levels: list[LevelTensors]) -> int:
+def multiply_adds(network: TensorFramesPointNet, levels: list[Level]) -> int:
     """Floating-point operations of the network, counted where it is made of tensor operations."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # operations on other threads are not seen
@@ -79,7 +77,7 @@ def multiply_adds(network: TensorFramesPointNet, levels: list[LevelTensors]) -> 
     return counter.get_total_flops()
 
 
-def edge_bytes(network: TensorFramesPointNet, levels: list[LevelTensors]) -> int:
+def edge_bytes(network: TensorFramesPointNet, levels: list[Level]) -> int:
     """Bytes of one message of every edge, in every layer and round of votes."""
     total = 0
     for index, level in enumerate(levels):

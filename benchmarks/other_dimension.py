@@ -58,7 +58,7 @@ def main() -> None:
 def across(points: np.ndarray) -> np.ndarray:
     """The third axes of the frames, which point anywhere."""
     graph = build_graph(points)
-    return graph.levels[0].frames[2].T[graph.inverse]
+    return graph.levels[0].receivers.frames[2].T.numpy()[graph.inverse]
 
 
 def flatlander(points: np.ndarray) -> np.ndarray:

@@ -31,8 +31,16 @@ from tfnormals.data.batches import (
     drawn_sizes,
 )
 from tfnormals.data.sources import load_sources, split
-from tfnormals.graph import LEVELS, MOMENT_PARITY, NEIGHBORS, PARENTS, RATIO, SMALLEST_LEVEL
-from tfnormals.network import LevelTensors, measured_levels
+from tfnormals.graph import (
+    LEVELS,
+    MOMENT_PARITY,
+    NEIGHBORS,
+    PARENTS,
+    RATIO,
+    SMALLEST_LEVEL,
+    Level,
+)
+from tfnormals.network import measured_levels
 from tfnormals.pretrained import load_model, save_model
 from tfnormals.tensorframes import LazyNeighborhoods
 from tfnormals.training import CLIP_NORM, Clouds, normal_losses
@@ -160,7 +168,7 @@ class PaddedBatches(TrainingBatches):
                 return sizes
 
 
-def levels_of(own: Mapping[str, Tensor]) -> list[LevelTensors]:
+def levels_of(own: Mapping[str, Tensor]) -> list[Level]:
     """The levels of a batch."""
     lazy = ("frames", "neighbors", "positions", "reach")
     levels = []
@@ -168,7 +176,7 @@ def levels_of(own: Mapping[str, Tensor]) -> list[LevelTensors]:
         places = [own[f"{name}{level}"] for name in lazy]
         near = LazyNeighborhoods(*places, 1.0, own[f"moments{level}"])
         rest = [own[f"{name}{level}"] for name in ("sampled", "parents", "weights")]
-        levels.append(LevelTensors(near, *rest))
+        levels.append(Level(near, *rest))
     return measured_levels(levels)
 
 

@@ -18,7 +18,6 @@ from tfnormals.data.sampling import COMPLETE_WEIGHT, PARTIAL_WEIGHT, UNDECIDABLE
 from tfnormals.data.sources import LabelledCloud
 from tfnormals.data.surfaces import closed_surface
 from tfnormals.graph import LEVELS, build_graph
-from tfnormals.network import level_tensors
 from tfnormals.tensorframes.layers import measured
 
 
@@ -35,7 +34,7 @@ def cloud(shape, count, weight=1.0):
     points, normals = shape(count, np.random.default_rng(count))
     graph = build_graph(points)
     return Batch(
-        level_tensors(graph.levels, torch.float64),
+        graph.levels,
         torch.from_numpy(normals[graph.order]),
         torch.full((len(graph.order),), weight),
         (len(graph.order),),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from helpers import LAYER, TURNS, lattice, motion, plane, quantised, sphere, torus
 
-from tfnormals.geometry import morton_order, pose
+from tfnormals.geometry import pose
 
 
 def lopsided(count=500, seed=0):
@@ -95,40 +95,5 @@ def test_points_are_not_changed():
     before = points.copy()
 
     pose(points)
-    morton_order(points)
 
     np.testing.assert_array_equal(points, before)
-
-
-def test_morton_order_lists_every_row_once():
-    order = morton_order(lopsided())
-
-    np.testing.assert_array_equal(np.sort(order), np.arange(500))
-
-
-def test_morton_order_depends_on_positions_only():
-    points = lopsided()
-    shuffled = points[np.random.default_rng(1).permutation(len(points))]
-
-    np.testing.assert_array_equal(points[morton_order(points)], shuffled[morton_order(shuffled)])
-
-
-def test_morton_order_keeps_neighbours_together():
-    points = np.random.default_rng(0).random((4096, 3))
-    steps = np.linalg.norm(np.diff(points[morton_order(points)], axis=0), axis=1)
-
-    assert np.median(steps) < 2 / 16  # 16 points along each side of the unit cube
-
-
-def test_morton_order_puts_equal_rows_side_by_side():
-    positions = np.random.default_rng(0).random((50, 3))
-    owner = np.random.default_rng(1).permutation(np.repeat(np.arange(50), 4))
-
-    groups = owner[morton_order(positions[owner])].reshape(50, 4)
-
-    assert (groups == groups[:, :1]).all()
-
-
-@pytest.mark.parametrize("points", [np.zeros((3, 3)), np.ones((1, 3)), lattice(9, 1, 1)])
-def test_morton_order_of_degenerate_clouds(points):
-    np.testing.assert_array_equal(np.sort(morton_order(points)), np.arange(len(points)))

@@ -1,5 +1,6 @@
 from functools import cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from tfnormals.graph import (
     farthest_points,
 )
 from tfnormals.metrics import unoriented_angle_deg
-from tfnormals.network import level_tensors
+from tfnormals.tensorframes import LazyNeighborhoods
 
 UTM = np.array([453_210.0, 5_201_430.0, 310.0])
 FLOOR = 1e-12
@@ -43,9 +44,30 @@ def sampled_from(shape, count=400, seed=0):
     return shape(count, np.random.default_rng(seed))[0]
 
 
+class Arrays(NamedTuple):
+    """A level as arrays; points are the last axis."""
+
+    frames: np.ndarray
+    neighbors: np.ndarray
+    positions: np.ndarray
+    moments: np.ndarray
+    sampled: np.ndarray
+    parents: np.ndarray
+    weights: np.ndarray
+    receivers: LazyNeighborhoods
+
+
+def levels_of(graph):
+    found = []
+    for near, *rest in graph.levels:
+        seen = near.frames, near.neighbors, near.positions, near.moments.T
+        found.append(Arrays(*(part.numpy() for part in (*seen, *rest)), near))
+    return found
+
+
 def edges_of(level):
     """The edges of a level, (6, k, n)."""
-    return level_tensors([level], torch.float64)[0].receivers.edges.numpy()
+    return level.receivers.edges.numpy()
 
 
 def coarse(shape, count=400):
@@ -78,7 +100,7 @@ def matrices(level):
 def positions(points, graph):
     """The points (n, 3) of every level."""
     found = [points[graph.order]]
-    for level in graph.levels[:-1]:
+    for level in levels_of(graph)[:-1]:
         found.append(found[-1][level.sampled])
     return found
 
@@ -102,7 +124,7 @@ def test_a_moved_cloud_makes_bit_identical_decisions(cloud, kind):
 
     np.testing.assert_array_equal(rest.inverse[moved.order], other.inverse)
     np.testing.assert_array_equal(points[rest.order], points[moved.order][other.order])
-    for a, b in zip(rest.levels, other.levels, strict=True):
+    for a, b in zip(levels_of(rest), levels_of(other), strict=True):
         np.testing.assert_array_equal(a.neighbors, b.neighbors)
         np.testing.assert_array_equal(a.sampled, b.sampled)
         np.testing.assert_array_equal(a.parents, b.parents)
@@ -113,7 +135,7 @@ def test_projected_coordinates_make_bit_identical_decisions(seed):
     points = quantised(sampled_from(cube, 700, seed), 4)
     here, there = build_graph(points), build_graph(points + UTM)
 
-    for a, b in zip(here.levels, there.levels, strict=True):
+    for a, b in zip(levels_of(here), levels_of(there), strict=True):
         np.testing.assert_array_equal(a.neighbors, b.neighbors)
         np.testing.assert_array_equal(a.sampled, b.sampled)
         np.testing.assert_array_equal(a.parents, b.parents)
@@ -124,7 +146,7 @@ def test_projected_coordinates_make_bit_identical_decisions(seed):
 def test_lengths_envelopes_and_weights_do_not_change_when_a_cloud_moves(cloud, kind):
     _, _, rest, other = moved_graphs(cloud, kind)
 
-    for a, b in zip(rest.levels, other.levels, strict=True):
+    for a, b in zip(levels_of(rest), levels_of(other), strict=True):
         np.testing.assert_allclose(edges_of(a)[3:5], edges_of(b)[3:5], atol=LAYER)
         np.testing.assert_allclose(np.exp(edges_of(a)[5]), np.exp(edges_of(b)[5]), atol=LAYER)
         np.testing.assert_allclose(a.weights, b.weights, atol=LAYER)
@@ -132,7 +154,7 @@ def test_lengths_envelopes_and_weights_do_not_change_when_a_cloud_moves(cloud, k
 
 @each_cloud
 def test_frames_are_orthonormal_and_right_handed(cloud):
-    for level in graph_of(cloud).levels:
+    for level in levels_of(graph_of(cloud)):
         frames = matrices(level)
         products = frames @ frames.transpose(0, 2, 1)
         np.testing.assert_allclose(products, np.tile(np.eye(3), (len(frames), 1, 1)), atol=LAYER)
@@ -146,7 +168,7 @@ def test_frames_turn_with_the_cloud(cloud, kind):
     _, moved, rest, other = moved_graphs(cloud, kind)
     hand = np.diag([1, 1, np.linalg.det(moved.matrix)])
 
-    for a, b in zip(rest.levels, other.levels, strict=True):
+    for a, b in zip(levels_of(rest), levels_of(other), strict=True):
         np.testing.assert_allclose(matrices(b), hand @ matrices(a) @ moved.matrix.T, atol=LAYER)
 
 
@@ -157,14 +179,14 @@ def test_what_frames_see_does_not_change_but_for_the_sign_of_the_third_axis(clou
     hand = np.linalg.det(moved.matrix)
     parity = np.array(MOMENT_PARITY) if hand < 0 else np.ones(len(MOMENT_PARITY))
 
-    for a, b in zip(rest.levels, other.levels, strict=True):
+    for a, b in zip(levels_of(rest), levels_of(other), strict=True):
         np.testing.assert_allclose(b.moments, parity[:, None] * a.moments, atol=LAYER)
         np.testing.assert_allclose(edges_of(b)[:2], edges_of(a)[:2], atol=LAYER)
         np.testing.assert_allclose(edges_of(b)[2], hand * edges_of(a)[2], atol=LAYER)
 
 
 def test_every_moment_says_something_on_a_curved_surface():
-    moments = build_graph(sampled_from(torus)).levels[0].moments
+    moments = levels_of(build_graph(sampled_from(torus)))[0].moments
 
     assert (moments.std(1) > 1e-3).all()
 
@@ -175,7 +197,7 @@ def test_the_third_axis_is_the_normal_of_a_plane(kind):
     moved = motion(kind, len(points), np.random.default_rng(1))
     graph = build_graph(moved.points(points))
 
-    for level in graph.levels:
+    for level in levels_of(graph):
         axis = matrices(level)[:, 2]
         truth = moved.normals(normals)[: len(axis)]
         assert unoriented_angle_deg(axis, truth).max() < EXACT_DEG
@@ -185,7 +207,7 @@ def test_the_third_axis_is_close_to_the_normal_of_a_sphere():
     points, normals = sphere(4000, np.random.default_rng(0))
     graph = build_graph(points)
 
-    angles = unoriented_angle_deg(matrices(graph.levels[0])[:, 2], normals[graph.order])
+    angles = unoriented_angle_deg(matrices(levels_of(graph)[0])[:, 2], normals[graph.order])
 
     assert angles.max() < np.degrees(2 * np.sqrt(4 * NEIGHBORS / 4000))  # twice the mean radius
 
@@ -194,7 +216,7 @@ def test_the_third_axis_is_close_to_the_normal_of_a_sphere():
 def test_neighbours_are_the_nearest_and_begin_with_the_point_itself(cloud):
     points, graph = cloud(), graph_of(cloud)
 
-    for level, places in zip(graph.levels, positions(points, graph), strict=True):
+    for level, places in zip(levels_of(graph), positions(points, graph), strict=True):
         apart = distances(places, places)
         near = np.take_along_axis(apart, level.neighbors.T, 1)
         np.testing.assert_array_equal(level.neighbors[0], np.arange(len(places)))
@@ -209,7 +231,7 @@ def test_neighbours_are_the_nearest_and_begin_with_the_point_itself(cloud):
 def test_the_envelope_vanishes_at_the_first_neighbour_left_out(cloud):
     points, graph = cloud(), graph_of(cloud)
 
-    for level, places in zip(graph.levels, positions(points, graph), strict=True):
+    for level, places in zip(levels_of(graph), positions(points, graph), strict=True):
         apart = distances(places, places)
         left_out = np.sort(apart, 1)[:, NEIGHBORS]
         near = np.take_along_axis(apart, level.neighbors.T, 1).T
@@ -219,7 +241,7 @@ def test_the_envelope_vanishes_at_the_first_neighbour_left_out(cloud):
 
 
 def test_neighbours_as_far_as_the_first_left_out_are_excluded_outright():
-    level = build_graph(lattice(9, 8, 3)).levels[0]
+    level = levels_of(build_graph(lattice(9, 8, 3)))[0]
     rim = edges_of(level)[3] > edges_of(level)[3].max(0) * (1 - 1e-9)
 
     # on a lattice neighbours come in shells, and k = 16 cuts through a shell at many points
@@ -231,7 +253,7 @@ def test_neighbours_as_far_as_the_first_left_out_are_excluded_outright():
 def test_edges_are_offsets_in_the_frame_of_the_receiver(cloud):
     points, graph = cloud(), graph_of(cloud)
 
-    for level, places in zip(graph.levels, positions(points, graph), strict=True):
+    for level, places in zip(levels_of(graph), positions(points, graph), strict=True):
         offsets = places[level.neighbors] - places
         radius = np.sort(distances(places, places), 1)[:, NEIGHBORS].mean()
         local = np.einsum("nij,knj->ikn", matrices(level), offsets) / radius
@@ -244,7 +266,7 @@ def test_edges_are_offsets_in_the_frame_of_the_receiver(cloud):
 @pytest.mark.parametrize("count", [17, 18, 68, 69, 600, 1024, 1025, 5000])
 def test_each_level_keeps_a_quarter_of_the_points_down_to_a_smallest_one(count):
     graph = build_graph(sampled_from(torus, count))
-    sizes = [level.moments.shape[1] for level in graph.levels]
+    sizes = [level.moments.shape[1] for level in levels_of(graph)]
 
     assert len(sizes) == LEVELS
     assert sizes[0] == count
@@ -254,7 +276,7 @@ def test_each_level_keeps_a_quarter_of_the_points_down_to_a_smallest_one(count):
 
 @each_cloud
 def test_sampled_points_are_distinct_rows_of_their_level(cloud):
-    levels = graph_of(cloud).levels
+    levels = levels_of(graph_of(cloud))
 
     for level, above in pairwise(levels):
         assert (np.diff(level.sampled) > 0).all()
@@ -290,7 +312,7 @@ def test_farthest_points_are_what_the_finest_level_leaves_to_the_next(cloud):
     kept = farthest_points(points)
 
     if len(graph.order) == len(points):  # copies share a node of the graph
-        np.testing.assert_array_equal(kept, graph.order[graph.levels[0].sampled])
+        np.testing.assert_array_equal(kept, graph.order[levels_of(graph)[0].sampled])
     assert len(kept) == max(-(-len(points) // RATIO), SMALLEST_LEVEL)
 
 
@@ -304,7 +326,7 @@ def test_parents_are_the_nearest_points_of_the_next_level(cloud):
     points, graph = cloud(), graph_of(cloud)
     places = positions(points, graph)
 
-    for level, fine, chosen in zip(graph.levels[:-1], places, places[1:], strict=False):
+    for level, fine, chosen in zip(levels_of(graph)[:-1], places, places[1:], strict=False):
         apart = distances(fine, chosen)
         near = np.take_along_axis(apart, level.parents.T, 1)
         np.testing.assert_allclose(
@@ -314,7 +336,7 @@ def test_parents_are_the_nearest_points_of_the_next_level(cloud):
 
 @each_cloud
 def test_weights_sum_to_one_and_are_largest_at_the_nearest_parent(cloud):
-    for level in graph_of(cloud).levels[:-1]:
+    for level in levels_of(graph_of(cloud))[:-1]:
         assert (level.weights >= 0).all()
         np.testing.assert_allclose(level.weights.sum(0), 1)
         assert (np.diff(level.weights, axis=0) <= 1e-4).all()
@@ -327,7 +349,7 @@ def test_duplicates_share_a_node():
     assert len(graph.order) == 300
     np.testing.assert_array_equal(graph.inverse[300:600], graph.inverse[299::-1])
     np.testing.assert_array_equal(graph.inverse[600:], graph.inverse[:7])
-    assert graph.levels[0].moments.shape[1] == 300
+    assert levels_of(graph)[0].moments.shape[1] == 300
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0])
@@ -348,16 +370,16 @@ def test_every_point_is_found_at_its_node():
 
 @each_cloud
 def test_all_numbers_are_finite(cloud):
-    for level in graph_of(cloud).levels:
+    for level in levels_of(graph_of(cloud)):
         for part in (level.frames, edges_of(level), level.moments, level.weights):
             assert np.isfinite(part).all()
 
 
 @each_cloud
 def test_in_float32_every_decision_and_every_number_is_the_same_but_rounded(cloud):
-    exact, rounded = graph_of(cloud), build_graph(cloud(), np.float32)
+    exact, rounded = graph_of(cloud), build_graph(cloud(), torch.float32)
 
-    for a, b in zip(exact.levels, rounded.levels, strict=True):
+    for a, b in zip(levels_of(exact), levels_of(rounded), strict=True):
         for one, other in ((a.neighbors, b.neighbors), (a.sampled, b.sampled)):
             np.testing.assert_array_equal(one, other)
         for one, other in ((a.frames, b.frames), (a.moments, b.moments), (a.weights, b.weights)):
@@ -374,8 +396,8 @@ def test_the_same_cloud_gives_the_same_bits_and_keeps_its_own():
 
     np.testing.assert_array_equal(points, before)
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
-    for a, b in zip(first.levels, second.levels, strict=True):
-        for one, other in zip(a, b, strict=True):
+    for a, b in zip(levels_of(first), levels_of(second), strict=True):
+        for one, other in zip(a[:-1], b[:-1], strict=True):
             np.testing.assert_array_equal(one, other)
 
 
@@ -385,17 +407,17 @@ def test_the_overview_continues_below_the_finest_levels(count, skipped):
 
     overview = graph.overview
     assert overview.skipped == skipped
-    assert len(graph.levels) == len(overview.levels) == LEVELS
-    assert overview.levels[0].frames.shape[2] <= OVERVIEW
-    for shared, level in zip(graph.levels[skipped:-1], overview.levels, strict=False):
+    assert len(levels_of(graph)) == len(levels_of(overview)) == LEVELS
+    assert levels_of(overview)[0].frames.shape[2] <= OVERVIEW
+    for shared, level in zip(levels_of(graph)[skipped:-1], levels_of(overview), strict=False):
         np.testing.assert_array_equal(level.neighbors, shared.neighbors)
         np.testing.assert_array_equal(level.sampled, shared.sampled)
 
 
 def test_the_nearest_points_of_the_overview_are_found_by_distance():
     graph = build_graph(sampled_from(torus, 500))
-    here, there = (levels[0].positions for levels in (graph.levels, graph.overview.levels))
-    near = graph.overview.near
+    here, there = (levels[0].positions for levels in (levels_of(graph), levels_of(graph.overview)))
+    near = graph.overview.near.numpy()
 
     distance = np.linalg.norm(there[:, :, None] - here[:, None], axis=0)
     found = np.take_along_axis(distance, near, 0)
@@ -406,11 +428,11 @@ def test_the_nearest_points_of_the_overview_are_found_by_distance():
 def test_the_overview_is_what_the_points_that_are_left_show_alone():
     points = sampled_from(torus, 2000)
     graph = build_graph(points)
-    rows = graph.order[graph.levels[0].sampled]
+    rows = graph.order[levels_of(graph)[0].sampled]
     alone = build_graph(points[rows])
 
-    seen = graph.overview.levels[0].frames[2][:, np.argsort(rows)]
-    expected = alone.levels[0].frames[2][:, np.argsort(rows[alone.order])]
+    seen = levels_of(graph.overview)[0].frames[2][:, np.argsort(rows)]
+    expected = levels_of(alone)[0].frames[2][:, np.argsort(rows[alone.order])]
     assert np.median(unoriented_angle_deg(seen.T, expected.T)) < 1e-3
 
 
@@ -420,14 +442,14 @@ def test_all_overviews_share_out_the_level_below(count):
 
     overviews = [graph.overview, *graph.further()]
 
-    parts = [overview.levels[0].positions for overview in overviews]
+    parts = [levels_of(overview)[0].positions for overview in overviews]
     assert len(parts) == RATIO
     assert np.ptp([part.shape[1] for part in parts]) <= RATIO
-    below = graph.levels[0].positions
+    below = levels_of(graph)[0].positions
     shared = np.hstack(parts)
     assert sorted(map(tuple, shared.T)) == sorted(map(tuple, below.T))
     for overview in overviews:
-        assert len(overview.levels) == LEVELS
+        assert len(levels_of(overview)) == LEVELS
         assert overview.near.shape == (NEIGHBORS, count)
         assert overview.skipped == 1
 

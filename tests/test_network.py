@@ -22,7 +22,7 @@ from helpers import (
 
 from tfnormals.graph import build_graph
 from tfnormals.metrics import angle_deg
-from tfnormals.network import TensorFramesPointNet, level_tensors, measured_levels
+from tfnormals.network import TensorFramesPointNet, measured_levels
 
 SHAPES = {"cube": cube, "sphere": sphere, "torus": torus}
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -33,22 +33,20 @@ def cloud(shape=torus, count=300, seed=0):
 
 
 def tensors(points, dtype=torch.float64):
-    return level_tensors(build_graph(points).levels, dtype)
+    return build_graph(points, dtype).levels
 
 
 def answered(network, points):
     """The network's answer for every row of the points."""
-    graph = build_graph(points)
-    dtype = network.stem.weight.dtype
-    answer = network.answer(level_tensors(graph.levels, dtype))
+    graph = build_graph(points, network.stem.weight.dtype)
+    answer = network.answer(graph.levels)
     return [part.double().numpy()[graph.inverse] for part in answer]
 
 
 def predicted(network, points):
     """The network's prediction for every row of the points, (n, 7)."""
     graph = build_graph(points)
-    levels = level_tensors(graph.levels, torch.float64)
-    return columns(network(levels))[graph.inverse]
+    return columns(network(graph.levels))[graph.inverse]
 
 
 def columns(prediction):
@@ -209,7 +207,7 @@ def test_the_default_network_runs():
 def neighborhoods(points):
     """The neighbours of each row; of so few points, on every level the same."""
     graph = build_graph(points)
-    rows = graph.order[graph.levels[0].neighbors].T
+    rows = graph.order[graph.levels[0].receivers.neighbors.numpy()].T
     return {int(row[0]): frozenset(row.tolist()) for row in rows}
 
 
@@ -230,7 +228,7 @@ def exchange(seed):
 
 def without_envelope(network, points):
     graph = build_graph(points)
-    levels = measured_levels(level_tensors(graph.levels, torch.float64))
+    levels = measured_levels(graph.levels)
     for level in levels:
         level.receivers.edges[5] = 0
     return columns(network(levels))[graph.inverse]

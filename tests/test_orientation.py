@@ -20,11 +20,11 @@ class Ball:
         points, normals = sphere(2000, np.random.default_rng(0))
         graph = build_graph(points)
         self.outward = torch.tensor(normals[graph.order])
-        self.positions = graph.levels[0].positions
-        self.neighbors = graph.levels[0].neighbors
+        self.positions = graph.levels[0].receivers.positions
+        self.neighbors = graph.levels[0].receivers.neighbors
         self.near = graph.overview.near
         self.left = self.outward[graph.levels[0].sampled]
-        self.left_positions = graph.overview.levels[0].positions
+        self.left_positions = graph.overview.levels[0].receivers.positions
 
     def informed(self, normals, logit, left, left_logit, left_error=0.0):
         first = Placed(doubtful(normals, logit), self.positions)
@@ -83,14 +83,15 @@ def test_neighbours_turn_a_few_that_are_unsure(ball):
 
 def nearest(points, queries):
     """Rows of the points (3, n) nearest to each query (3, m), by distance."""
-    distance = np.linalg.norm(points[:, :, None] - queries[:, None], axis=0)
-    return distance.argsort(axis=0)[:NEIGHBORS].astype(np.int32)
+    distance = (points[:, :, None] - queries[:, None]).norm(dim=0)
+    return distance.argsort(dim=0)[:NEIGHBORS].int()
 
 
 def two_sheets(gap):
     """A grid with unit spacing and another above it, outward normals away from each other."""
     flat = np.stack(np.meshgrid(np.arange(12.0), np.arange(12.0), [0.0]), -1).reshape(-1, 3)
-    positions = np.concatenate([flat, flat + np.array([0.5, 0.5, gap])]).T
+    above = flat + np.array([0.5, 0.5, gap])
+    positions = torch.from_numpy(np.concatenate([flat, above]).T.copy())
     up = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
     lower = torch.arange(288)[:, None] < 144
     rows = nearest(positions, positions)
@@ -103,9 +104,9 @@ def test_the_other_sheet_of_a_thin_wall_is_not_heard(gap):
 
     heard = influence(cloud, cloud, rows)
 
-    across = (rows < 144) != (np.arange(288) < 144)
+    across = (rows < 144) != (torch.arange(288) < 144)
     assert across.any()
-    assert np.abs(heard[across]).max() < 0.01
+    assert heard[across].abs().max() < 0.01
     assert heard[~across].min() >= 0
     assert (heard.sum(0) > 0.9).all()
 
@@ -117,7 +118,7 @@ def test_of_other_sheets_alone_nothing_is_heard():
 
     heard = influence(lower, cloud, rows)
 
-    assert np.abs(heard).sum(0).max() < 0.05
+    assert heard.abs().sum(0).max() < 0.05
 
 
 def test_influence_does_not_depend_on_units(ball):

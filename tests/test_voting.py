@@ -5,7 +5,6 @@ from helpers import LAYER, TURNS, cut, motion
 
 from tfnormals.graph import build_graph
 from tfnormals.metrics import angle_deg
-from tfnormals.network import level_tensors
 from tfnormals.tensorframes.layers import measured
 from tfnormals.voting import Directions, Voting
 
@@ -30,7 +29,7 @@ def blob(count=400):
 
 def finest(points):
     graph = build_graph(points)
-    return graph, level_tensors(graph.levels, torch.float64)[0].receivers
+    return graph, graph.levels[0].receivers
 
 
 def random_input(count, seed=1):

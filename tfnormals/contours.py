@@ -14,7 +14,6 @@ from torch import Tensor
 
 from .geometry import Array
 from .graph import Graph, build_graph
-from .network import level_tensors
 from .pretrained import models_dir
 from .tensorframes import turned
 from .tensorframes.anydim import (
@@ -85,7 +84,7 @@ def frameless_levels(graph: Graph, dimension: int) -> list[AnyDimLevel]:
         dimension: 2 or 3.
     """
     levels: list[AnyDimLevel] = []
-    for level in level_tensors(graph.levels, torch.float64):
+    for level in graph.levels:
         near = level.receivers
         edges = near.edges
         offsets = turned(edges[:3], near.frames, back=True)[:dimension]

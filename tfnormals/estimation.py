@@ -13,9 +13,9 @@ from torch import Tensor
 from .contours import contour
 from .errors import CloudError
 from .geometry import Array, Pose, power_of_two
-from .graph import MIN_POINTS, NEIGHBORS, RATIO, Graph, Overview, build_graph, nearest
-from .graph_loops import Nearest, Rows
-from .network import Answer, TensorFramesPointNet, level_tensors
+from .graph import MIN_POINTS, NEIGHBORS, RATIO, Graph, Level, Overview, build_graph, nearest
+from .graph_loops import Rows
+from .network import Answer, TensorFramesPointNet
 from .objects import coordinates
 from .orientation import (
     OVERVIEW_ROUNDS,
@@ -31,7 +31,9 @@ from .orientation import (
 )
 from .pretrained import DEFAULT_MODEL, load_model
 from .storage import pieces, room
+from .tensorframes import LazyNeighborhoods
 from .tensorframes.edge_loops import Real
+from .tensorframes.loops import loops_on
 
 Orient = Literal["outward", "viewpoint", "toward", "none"]
 OnProgress = Callable[[int, int], None]
@@ -201,10 +203,10 @@ def overview(
     """
     _check_count(points)
     network = _placed(network, torch.float32, device)
-    graph = build_graph(points / power_of_two(points), np.float32)
+    graph = _graph_for(network, points / power_of_two(points))
     with torch.no_grad():
         sides = _sided(_answered(graph, network), graph, network)
-    return Whole(sides.answer, np.ascontiguousarray(points[graph.order].T), sides.left)
+    return Whole(sides.answer, torch.from_numpy(points[graph.order].T), sides.left)
 
 
 def _surface(
@@ -215,8 +217,7 @@ def _surface(
     on_progress: OnProgress | None,
 ) -> _Found:
     """Normals of a cloud in space; their sides mean nothing unless they are to be outward."""
-    weight = next(network.parameters())
-    graph = build_graph(points, np.float64 if weight.dtype == torch.float64 else np.float32)
+    graph = _graph_for(network, points)
     planar = graph.pose.dimensions < 3 and whole is None
     with torch.no_grad():
         answer = _answered(graph, network, on_progress)
@@ -226,7 +227,7 @@ def _surface(
         elif whole is None:
             sides = _sided(answer, graph, network)
         else:
-            sides = _told(Placed(answer.to("cpu"), points[graph.order].T), graph, whole)
+            sides = _told(answer.to("cpu"), points[graph.order].T, graph, whole)
     normals, _, error = sides.answer
     parts = normals.numpy(), sides.certainty(), error.numpy()
     unit, sure, cosine = (_spread_out(part, graph.inverse) for part in parts)
@@ -253,24 +254,23 @@ def _spread_out(known: Real, inverse: Rows) -> Array:
 def _answered(
     graph: Graph, network: TensorFramesPointNet, on_progress: OnProgress | None = None
 ) -> Answer:
-    weight = next(network.parameters())
-    return network.answer(level_tensors(graph.levels, weight.dtype, weight.device), on_progress)
+    return network.answer(_placed_levels(graph.levels, network), on_progress)
 
 
-def _told(first: Placed, graph: Graph, whole: Whole) -> Settled:
+def _told(first: Answer, positions: Array, graph: Graph, whole: Whole) -> Settled:
     """The answer of a part with the sides that a look at the whole says, agreed on by sheets.
 
     The whole is as loud as an overview that leaves out as many levels. Where patches of it spoke
     for opposite sides, the part must not choose another one than the whole did.
     """
-    known = whole.positions.T
-    near = nearest(known, first.positions.T, min(NEIGHBORS, len(known)))
-    density = near.shape[1] / len(np.unique(near[0]))
+    here = torch.from_numpy(positions)
+    near = nearest(whole.positions.T, here.T, min(NEIGHBORS, whole.positions.shape[1]))
+    density = near.shape[1] / len(near[0].unique())
     weight = OVERVIEW_WEIGHT * max(1.0, math.log(density, RATIO))
     seen, left = Placed(whole.answer, whole.positions), whole.left[near[0]]
-    own = first.answer._replace(logit=first.answer.logit * torch.from_numpy(left))
-    heard = first._replace(answer=informed(first._replace(answer=own), seen, near, weight))
-    sides = settled(heard, graph.levels[0].neighbors)
+    own = Placed(first._replace(logit=first.logit * torch.from_numpy(left)), here)
+    heard = own._replace(answer=informed(own, seen, near, weight))
+    sides = settled(heard, graph.levels[0].receivers.neighbors.cpu())
     return sides._replace(left=sides.left * left)
 
 
@@ -280,26 +280,43 @@ def _sided(answer: Answer, graph: Graph, network: TensorFramesPointNet) -> Settl
     A second look is enough for most clouds; where it leaves many sides unsure, as strong noise
     does, looks from other points are heard as well.
     """
-    normals, finest = answer.normals, graph.levels[0]
-    first = Placed(answer.to("cpu"), finest.positions)
 
-    def look(overview: Overview) -> tuple[Placed, Nearest]:
-        levels = level_tensors(overview.levels, normals.dtype, normals.device)
-        seen = Placed(network.answer(levels).to("cpu"), overview.levels[0].positions)
-        heard = agreed(seen, overview.levels[0].neighbors, OVERVIEW_ROUNDS)
+    def placed(answer: Answer, level: Level) -> Placed:
+        near = level.receivers
+        assert isinstance(near, LazyNeighborhoods)
+        return Placed(answer.to(near.positions.device), near.positions)
+
+    first, neighbors = placed(answer, graph.levels[0]), graph.levels[0].receivers.neighbors
+
+    def look(overview: Overview) -> tuple[Placed, Tensor]:
+        finest = overview.levels[0]
+        seen = placed(network.answer(_placed_levels(overview.levels, network)), finest)
+        heard = agreed(seen, finest.receivers.neighbors, OVERVIEW_ROUNDS)
         return seen._replace(answer=heard), overview.near
 
-    def heard(looks: list[tuple[Placed, Nearest]], weight: float) -> Settled:
+    def heard(looks: list[tuple[Placed, Tensor]], weight: float) -> Settled:
         informed_by, weight = first, weight * graph.overview.skipped
         for seen, near in looks:
             informed_by = first._replace(answer=informed(informed_by, seen, near, weight))
-        return settled(informed_by, finest.neighbors)
+        return settled(informed_by, neighbors)
 
     looks = [look(graph.overview)]
     found = heard(looks, OVERVIEW_WEIGHT)
     if 1 - found.certainty().mean() < UNSURE:
         return found
     return heard([*looks, *map(look, graph.further())], SHARED_WEIGHT)
+
+
+def _graph_for(network: TensorFramesPointNet, points: Array) -> Graph:
+    """The graph of points, in the type of the network, and where that is if loops run there."""
+    weight = next(network.parameters())
+    return build_graph(points, weight.dtype, weight.device if loops_on(weight.device) else "cpu")
+
+
+def _placed_levels(levels: list[Level], network: TensorFramesPointNet) -> list[Level]:
+    """The levels where the network is."""
+    place = next(network.parameters()).device
+    return levels if levels[0].weights.device == place else [one.to(place) for one in levels]
 
 
 def _placed(

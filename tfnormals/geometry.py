@@ -104,39 +104,3 @@ def _of_axes(function: Callable[[Array], np.float64], points: Array) -> Array:
 def _total(function: Callable[[Array], Array], points: Array) -> Array:
     """The sum of what a function says of pieces of the points."""
     return np.sum([function(points[part]) for part in pieces(len(points))], axis=0)
-
-
-def morton_order(points: Array) -> NDArray[np.int64]:
-    """Row numbers along a Morton curve; equal rows end up side by side.
-
-    Args:
-        points: (n, 3) finite coordinates.
-    """
-    low, high = (_of_axes(end, points) for end in (np.min, np.max))
-    code = np.empty(len(points), np.uint64)
-    extent = max(float((high - low).max()), np.finfo(float).tiny)
-    for part in pieces(len(points)):
-        grid = ((points[part] - low) / extent * (2**21 - 1)).astype(np.uint64)
-        x, y, z = map(_spread, grid.T)
-        code[part] = x | y << np.uint64(1) | z << np.uint64(2)
-    order = np.argsort(code)
-    ordered = code[order]
-    same = ordered[1:] == ordered[:-1]
-    tied = np.flatnonzero(np.r_[False, same] | np.r_[same, False])
-    rows = order[tied]  # few: sorting all by four keys takes three times as long
-    x, y, z = points[rows].T
-    order[tied] = rows[np.lexsort((z, y, x, code[rows]))]
-    return order
-
-
-def _spread(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The lowest 21 bits of each number, two zero bits apart."""
-    for shift, mask in (
-        (32, 0x1F00000000FFFF),
-        (16, 0x1F0000FF0000FF),
-        (8, 0x100F00F00F00F00F),
-        (4, 0x10C30C30C30C30C3),
-        (2, 0x1249249249249249),
-    ):
-        bits = (bits | (bits << np.uint64(shift))) & np.uint64(mask)
-    return bits

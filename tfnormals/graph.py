@@ -6,16 +6,18 @@ reordered copies of a cloud therefore make bit-identical decisions, ties include
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from jaxtyping import Float, Int
 from pykdtree.kdtree import KDTree
+from torch import Tensor
 
+from .box_search import nearest_in_boxes
 from .errors import CloudError
-from .geometry import Array, Pose, morton_order, pose
+from .geometry import Array, Pose, pose
 from .graph_loops import (
-    Nearest,
     Rows,
     carry,
     describe,
@@ -24,8 +26,10 @@ from .graph_loops import (
     sample_farthest,
     weigh_parents,
 )
-from .storage import room
-from .tensorframes.loops import in_chunks
+from .morton import morton_order
+from .tensorframes import LazyNeighborhoods
+from .tensorframes.layers import Receivers
+from .tensorframes.loops import array, chunked, over_points, space
 
 NEIGHBORS = 16
 """Neighbours of a point, itself included."""
@@ -55,26 +59,21 @@ _STEPS = 64
 
 
 class Level(NamedTuple):
-    """One resolution of a cloud, n points with k neighbours each; points are the last axis."""
+    """One resolution of a cloud, n points with k neighbours each; or of several clouds in turn."""
 
-    frames: Array
-    """(3, 3, n) right-handed frames; rows are axes, local = frame @ global."""
-    neighbors: Nearest
-    """(k, n) rows of this level; the first is the point itself."""
-    positions: Array
-    """(3, n) centred coordinates in units far below the spacing."""
-    reach: Array
-    """(n,) squared distance at which the envelope of a neighbourhood ends."""
-    radius: float
-    """The mean radius of a neighbourhood, the level's unit of length."""
-    moments: Array
-    """(21, n) neighbourhood moments in the frame, see ``MOMENT_PARITY``."""
-    sampled: Rows
-    """(m,) rows of this level that form the next one; empty at the coarsest."""
-    parents: Nearest
-    """(3, n) rows of the next level; (0, n) at the coarsest."""
-    weights: Array
-    """(3, n) interpolation weights of the parents, summing to one."""
+    receivers: Receivers
+    """The points: frames whose rows are axes, neighbours of which the first is the point itself,
+    positions centred, in units far below the spacing; moments as in ``MOMENT_PARITY``."""
+    sampled: Int[Tensor, " m"]
+    """Rows of this level that form the next one; empty at the coarsest."""
+    parents: Int[Tensor, "3 n"]
+    """Rows of the next level; (0, n) at the coarsest."""
+    weights: Float[Tensor, "3 n"]
+    """Interpolation weights of the parents, summing to one."""
+
+    def to(self, device: torch.device) -> "Level":
+        """The same on another device."""
+        return Level(self.receivers.to(device), *(part.to(device) for part in self[1:]))
 
 
 MOMENT_PARITY = (1.0, 1.0, 1.0) + 2 * (1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0, -1.0, -1.0)
@@ -87,8 +86,8 @@ class Overview(NamedTuple):
 
     levels: list[Level]
     """Those of the cloud without its finest ones, as few as leave at most ``OVERVIEW`` points."""
-    near: Nearest
-    """(k, u) for each point of the cloud, the nearest of these m points, by distance."""
+    near: Int[Tensor, "k u"]
+    """For each point of the cloud, the nearest of these m points, by distance."""
     skipped: int
     """Number of the finest levels that it leaves out."""
 
@@ -107,49 +106,53 @@ class Graph(NamedTuple):
     pose: Pose
 
 
-def build_graph(points: Array, dtype: type[np.floating[Any]] = np.float64) -> Graph:
+@torch.no_grad()
+def build_graph(
+    points: Array, dtype: torch.dtype = torch.float64, device: str | torch.device = "cpu"
+) -> Graph:
     """The graph of a cloud.
 
     Args:
         points: (n, 3) finite coordinates with at least ``MIN_POINTS`` distinct positions that
             are not all on one line. Exact duplicates share one node.
         dtype: Of frames, moments and weights. Decisions, and what they rest on, are float64.
+        device: Where it is built and stays, one where ``loops_on`` finds that loops run.
 
     Raises:
         CloudError: If there are fewer distinct points or all lie on one line.
     """
-    placed, centred, canonical, order = _ordered(points)
-    canonical = _taken(canonical, order)
-    first = np.r_[True, (canonical[1:] != canonical[:-1]).any(1)]
-    inverse = room(order.shape, np.int64)
-    inverse[order] = np.cumsum(first) - 1
+    placed, centred, canonical, order = _ordered(points, torch.device(device))
+    canonical = _taken(canonical, 0, order)
+    first = torch.ones_like(order, dtype=torch.bool)
+    first[1:] = (canonical[1:] != canonical[:-1]).any(1)
+    inverse = torch.empty_like(order)
+    inverse[order] = first.cumsum(0) - 1
     if not first.all():
         order, canonical = order[first], canonical[first]
     if len(order) < MIN_POINTS:
         raise CloudError(f"{len(order)} distinct points; at least {MIN_POINTS} are needed")
-    positions = room((3, len(order)), np.float64)
-    for axis in range(3):
-        np.take(centred[:, axis], order, out=positions[axis])
+    positions = _taken(centred.T, 1, order)
     del centred
     stages = _stages(positions, canonical)
     skipped = len(stages) - LEVELS
-    levels = _described(stages[:LEVELS], placed.axes, dtype)
+    axes = torch.from_numpy(placed.axes).to(canonical.device)
+    levels = _described(stages[:LEVELS], axes, dtype)
     below, finest = stages[skipped - 1 : skipped + 1]
     near = nearest(finest.canonical, canonical, NEIGHBORS)
-    overview = Overview(_described(stages[skipped:], placed.axes, dtype), near, skipped)
+    overview = Overview(_described(stages[skipped:], axes, dtype), near, skipped)
 
     def further() -> Iterator[Overview]:
-        left = np.setdiff1d(np.arange(len(below.canonical)), below.sampled)
+        left = _without(torch.arange(len(below.canonical)).to(below.sampled), below.sampled)
         for parts in range(RATIO - 1, 0, -1):
             if len(left) < parts * MIN_POINTS:
                 return
             rows = left[_farthest_points(below.canonical[left], parts)]
-            left = np.setdiff1d(left, rows)
+            left = _without(left, rows)
             pyramid = _stages(below.positions[:, rows], below.canonical[rows], whole=False)
             near = nearest(pyramid[0].canonical, canonical, NEIGHBORS)
-            yield Overview(_described(pyramid, placed.axes, dtype), near, skipped)
+            yield Overview(_described(pyramid, axes, dtype), near, skipped)
 
-    return Graph(levels, overview, further, order, inverse, placed)
+    return Graph(levels, overview, further, order.cpu().numpy(), inverse.cpu().numpy(), placed)
 
 
 def farthest_points(points: Array) -> Rows:
@@ -161,64 +164,65 @@ def farthest_points(points: Array) -> Rows:
     Raises:
         CloudError: If all lie on one line.
     """
-    _, _, canonical, order = _ordered(points)
-    return order[_farthest_points(canonical[order])]
+    _, _, canonical, order = _ordered(points, torch.device("cpu"))
+    return order[_farthest_points(canonical[order])].numpy()
 
 
-def _ordered(points: Array) -> tuple[Pose, Array, Array, Rows]:
+def _ordered(points: Array, device: torch.device) -> tuple[Pose, Tensor, Tensor, Tensor]:
     """The pose, the points centred and canonical (n, 3), and the rows along the Morton curve."""
     placed = pose(points)
     if placed.dimensions == 1:
         raise CloudError("all points lie on one line; normals of a line are undefined")
     step = _ROUNDING * placed.size / np.sqrt(len(points)) or 1.0
-    centred, canonical = room(points.shape, np.float64), room(points.shape, np.float64)
-
-    def centre(rows: slice) -> None:
-        centred[rows] = points[rows] - placed.centre
-
-    def turn(rows: slice) -> None:
-        centred[rows] = (centred[rows] - middle) / step
-        canonical[rows] = np.round(centred[rows] @ placed.axes.T)
-
-    in_chunks(centre, len(points))
+    given = torch.from_numpy(points).to(device)
+    centre, axes = (torch.from_numpy(part).to(device) for part in (placed.centre, placed.axes))
+    (centred,) = chunked(lambda rows: [given[rows] - centre], len(given), (0,), device)
     middle = centred.mean(0)  # twice: a far origin rounds the centre
-    in_chunks(turn, len(points))
-    order = room(points.shape[:1], np.int64)
-    order[:] = morton_order(canonical)
-    return placed, centred, canonical, order
+
+    def turned(rows: slice) -> list[Tensor]:
+        here = (centred[rows] - middle) / step
+        return [here, (here @ axes.T).round()]
+
+    centred, canonical = chunked(turned, len(given), (0, 0), device)
+    return placed, centred, canonical, morton_order(canonical)
 
 
-def _taken(points: Array, rows: Rows) -> Array:
-    """Some of the points (n, 3)."""
-    return np.take(points, rows, axis=0, out=room((len(rows), 3), np.float64))
+def _taken(whole: Tensor, axis: int, rows: Tensor) -> Tensor:
+    """Some rows or columns of a tensor of three columns or rows."""
+    shape = (len(rows), 3) if axis == 0 else (3, len(rows))
+    return torch.index_select(whole, axis, rows, out=space(shape, whole.dtype, whole.device))
+
+
+def _without(rows: Tensor, taken: Tensor) -> Tensor:
+    """The rows that are not taken."""
+    return rows[~torch.isin(rows, taken)]
 
 
 class _Gaussians(NamedTuple):
     """What the points below each node look like from afar."""
 
-    means: Array
-    """(3, n)"""
-    spreads: Array
-    """(6, n) covariances: xx, yy, zz, xy, xz, yz."""
+    means: Float[Tensor, "3 n"]
+    spreads: Float[Tensor, "6 n"]
+    """Covariances: xx, yy, zz, xy, xz, yz."""
 
     @classmethod
-    def empty(cls, count: int) -> "_Gaussians":
+    def empty(cls, count: int, device: torch.device) -> "_Gaussians":
         """Room for so many."""
-        return cls(room((3, count), np.float64), room((6, count), np.float64))
+        return cls(*(space((rows, count), torch.float64, device) for rows in (3, 6)))
 
 
 class _Stage(NamedTuple):
     """A level before its features."""
 
-    positions: Array
-    canonical: Array
-    neighbors: Nearest
-    reach: Array
+    positions: Float[Tensor, "3 n"]
+    canonical: Float[Tensor, "n 3"]
+    neighbors: Int[Tensor, "k n"]
+    reach: Float[Tensor, " n"]
     radius: float
-    sampled: Rows
+    sampled: Int[Tensor, " m"]
 
 
-def _stages(positions: Array, canonical: Array, *, whole: bool = True) -> list[_Stage]:
+def _stages(positions: Tensor, canonical: Tensor, *, whole: bool = True) -> list[_Stage]:
     """The points of each level: as many levels as there are, or as the overview needs as well."""
     stages: list[_Stage] = []
     count = LEVELS + whole
@@ -227,20 +231,17 @@ def _stages(positions: Array, canonical: Array, *, whole: bool = True) -> list[_
             count = LEVELS + 1 + len(stages)
         sampled = _farthest_points(canonical)
         stages.append(_Stage(positions, canonical, *_neighborhoods(positions, canonical), sampled))
-        positions = np.take(positions, sampled, 1, out=room((3, len(sampled)), np.float64))
-        canonical = _taken(canonical, sampled)
+        positions, canonical = _taken(positions, 1, sampled), _taken(canonical, 0, sampled)
     return stages
 
 
-def _described(stages: list[_Stage], axes: Array, dtype: type[np.floating[Any]]) -> list[Level]:
+def _described(stages: list[_Stage], axes: Tensor, dtype: torch.dtype) -> list[Level]:
     """The levels with frames and features; the first counts as the cloud, the last as its end."""
     points = stages[0].positions
-    spreads = room((6, points.shape[1]), np.float64)
-    spreads[:] = 0
-    pooled = [_Gaussians(points, spreads)]
+    pooled = [_Gaussians(points, _Gaussians.empty(points.shape[1], points.device).spreads.zero_())]
     for stage in stages[:-1]:
         pooled.append(_pooled(pooled[-1], stage))
-    last = stages[-1]._replace(sampled=np.empty(0, np.int64))
+    last = stages[-1]._replace(sampled=stages[-1].sampled[:0])
     parents, weights = _parents(last, None)
     wide = [pooled[-1]] * 2
     levels = [_level(last, wide, parents, weights, axes, dtype)]
@@ -251,132 +252,108 @@ def _described(stages: list[_Stage], axes: Array, dtype: type[np.floating[Any]])
     return levels[::-1]
 
 
-def nearest(points: Array, queries: Array, k: int) -> Nearest:
-    """Rows (k, m) of the points (n, 3), k or more, nearest to each query (m, 3), by distance."""
-    tree, found = KDTree(points), room((k, len(queries)), np.int32)
+def nearest(
+    points: Float[Tensor, "n 3"], queries: Float[Tensor, "m 3"], k: int
+) -> Int[Tensor, "k m"]:
+    """Rows of the points, k or more along the Morton curve, nearest to each query, by distance."""
+    if points.device.type != "cpu":
+        return nearest_in_boxes(points, queries, k)
+    tree, found = KDTree(array(points)), space((k, len(queries)), torch.int32, points.device)
+    into, sought = found.numpy(), array(queries)
     for start in range(0, len(queries), _SEARCH):
         rows = slice(start, start + _SEARCH)
-        found[:, rows] = tree.query(queries[rows], k=k)[1].T
+        into[:, rows] = tree.query(sought[rows], k=k)[1].T
     return found
 
 
-def _neighborhoods(positions: Array, canonical: Array) -> tuple[Nearest, Array, float]:
+def _neighborhoods(positions: Tensor, canonical: Tensor) -> tuple[Tensor, Tensor, float]:
     """Nearest neighbours (k, n), their squared reach (n,) and the mean radius.
 
     One neighbour more than used is searched; the envelope falls to zero at its distance, so an
     exchange of the last neighbours changes nothing (a hard cut jumps, DESIGN.md trap 4).
     """
     found = nearest(canonical, canonical, NEIGHBORS + 1)
-    found[0] = np.arange(found.shape[1])
-    reach = room(found.shape[1:], np.float64)
-    in_chunks(
-        lambda rows: measure_reach(positions, found, rows.start, rows.stop, reach), len(reach)
-    )
-    return found[:-1], reach, float(np.sqrt(reach).mean())
+    count = found.shape[1]
+    found[0] = torch.arange(count, device=found.device)
+    reach = space((count,), torch.float64, positions.device)
+    over_points(measure_reach, count, (positions, found), (reach,))
+    return found[:-1], reach, float(reach.sqrt().mean())
 
 
-def _farthest_points(canonical: Array, ratio: int = RATIO) -> Rows:
+def _farthest_points(canonical: Tensor, ratio: int = RATIO) -> Tensor:
     """Farthest point sampling (Eldar et al. 1997) within blocks along the Morton curve.
 
     Every block is sampled on its own, from its point farthest from the centre; the blocks are
     then cut off at one common distance, so that the samples cover the cloud evenly whatever its
     density. Up to ``_BLOCK`` points this is farthest point sampling proper.
     """
-    n = len(canonical)
+    n, device = len(canonical), canonical.device
     count = max(-(-n // ratio), min(SMALLEST_LEVEL, n))
     blocks = -(-n // _BLOCK)
-    starts = np.linspace(0, n, blocks + 1).astype(np.int64)
-    width = int(np.diff(starts).max())
-    nearest = np.full((blocks, width), np.inf, np.float32)
-    order, reach = np.empty((blocks, width), np.int16), np.full_like(nearest, -1.0)
+    starts = torch.arange(blocks + 1, device=device) * n // blocks
+    width = -(-n // blocks)
+    points = canonical.T.to(torch.float32).contiguous()
+    nearest = torch.full((blocks, width), torch.inf, device=device)
+    order, reach = torch.empty_like(nearest, dtype=torch.int16), torch.full_like(nearest, -1.0)
     for first in range(0, width, _STEPS):
         done = min(first + _STEPS, width)
-        _sample(canonical, starts, first, done, nearest, order, reach)
+        given = points, starts, first, done
+        over_points(sample_farthest, blocks, given, (nearest, order, reach), _BLOCKS)
         if done * blocks >= count:
-            last = np.partition(reach[:, :done], -count, axis=None)[-count]
+            found = reach[:, :done]
+            last = found.flatten().kthvalue(found.numel() - count + 1).values
             if nearest.max() <= last:
                 break
-    taken = reach[:, :done] > last
-    ties = np.flatnonzero(reach[:, :done] == last)[: count - taken.sum()]
-    taken.ravel()[ties] = True
-    block, step = np.nonzero(taken)
-    return np.sort(starts[block] + order[block, step])  # keeps the Morton order
-
-
-def _sample(
-    canonical: Array,
-    starts: Rows,
-    first: int,
-    last: int,
-    nearest: NDArray[np.float32],
-    order: NDArray[np.int16],
-    reach: NDArray[np.float32],
-) -> None:
-    """Steps of farthest point sampling in all blocks; see ``sample_farthest``."""
-    state = nearest, order, reach
-    in_chunks(
-        lambda part: sample_farthest(
-            canonical, starts, first, last, part.start, part.stop, *state
-        ),
-        len(nearest),
-        _BLOCKS,
-    )
+    taken = found > last
+    ties = (found == last).nonzero()[: count - int(taken.sum())]
+    taken[ties[:, 0], ties[:, 1]] = True
+    block, step = taken.nonzero(as_tuple=True)
+    return (starts[block] + order[block, step]).sort().values  # keeps the Morton order
 
 
 def _pooled(gaussians: _Gaussians, stage: _Stage) -> _Gaussians:
     """Mean and covariance of the mixtures of the neighbours of each sampled point."""
-    pooled = _Gaussians.empty(len(stage.sampled))
+    count = len(stage.sampled)
+    pooled = _Gaussians.empty(count, stage.sampled.device)
     given = stage.positions, stage.neighbors, stage.reach, stage.sampled, *gaussians
-    in_chunks(
-        lambda rows: pool_gaussians(*given, rows.start, rows.stop, *pooled), len(stage.sampled)
-    )
+    over_points(pool_gaussians, count, given, pooled)
     return pooled
 
 
-def _parents(stage: _Stage, above: _Stage | None) -> tuple[Nearest, Array]:
+def _parents(stage: _Stage, above: _Stage | None) -> tuple[Tensor, Tensor]:
     """The nearest points of the coarser level and their weights; none at the coarsest."""
-    n = stage.positions.shape[1]
+    n, device = stage.positions.shape[1], stage.positions.device
     if above is None:
-        return np.empty((0, n), np.int32), np.empty((0, n))
+        return space((0, n), torch.int32, device), space((0, n), torch.float64, device)
     found = nearest(above.canonical, stage.canonical, PARENTS + 1)
-    weights, given = room((PARENTS, n), np.float64), (above.positions, stage.positions, found)
-    in_chunks(lambda rows: weigh_parents(*given, rows.start, rows.stop, weights), n)
+    weights = space((PARENTS, n), torch.float64, device)
+    over_points(weigh_parents, n, (above.positions, stage.positions, found), (weights,))
     return found[:-1], weights
 
 
-def _carried(gaussians: _Gaussians, parents: Nearest, weights: Array) -> _Gaussians:
+def _carried(gaussians: _Gaussians, parents: Tensor, weights: Tensor) -> _Gaussians:
     """The Gaussians of the parents, averaged at each child."""
-    carried = _Gaussians.empty(parents.shape[1])
-
-    def work(rows: slice) -> None:
-        for part, here in zip(gaussians, carried, strict=True):
-            carry(part, parents, weights, rows.start, rows.stop, here)
-
-    in_chunks(work, parents.shape[1])
+    count = parents.shape[1]
+    carried = _Gaussians.empty(count, parents.device)
+    for part, here in zip(gaussians, carried, strict=True):
+        over_points(carry, count, (part, parents, weights), (here,))
     return carried
 
 
 def _level(
     stage: _Stage,
     wide: list[_Gaussians],
-    parents: Nearest,
-    weights: Array,
-    axes: Array,
-    dtype: type[np.floating[Any]],
+    parents: Tensor,
+    weights: Tensor,
+    axes: Tensor,
+    dtype: torch.dtype,
 ) -> Level:
-    n = stage.positions.shape[1]
-    frames, moments = room((3, 3, n), dtype), room((len(MOMENT_PARITY), n), dtype)
+    n, device = stage.positions.shape[1], axes.device
+    frames = space((3, 3, n), dtype, device)
+    moments = space((len(MOMENT_PARITY), n), dtype, device)
     here = stage.positions, stage.neighbors, stage.reach, stage.radius
-    given = *here, axes, _TIE_BREAK, *wide[0], *wide[1]
-    in_chunks(lambda rows: describe(*given, rows.start, rows.stop, frames, moments), n)
-    return Level(
-        frames,
-        stage.neighbors,
-        stage.positions,
-        stage.reach,
-        stage.radius,
-        moments,
-        stage.sampled,
-        parents,
-        weights.astype(dtype),
+    over_points(describe, n, (*here, axes, _TIE_BREAK, *wide[0], *wide[1]), (frames, moments))
+    near = LazyNeighborhoods(
+        frames, stage.neighbors, stage.positions, stage.reach, stage.radius, moments.T
     )
+    return Level(near, stage.sampled, parents, weights.to(dtype))

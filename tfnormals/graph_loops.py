@@ -16,6 +16,9 @@ from .tensorframes.loops import compiled
 Nearest = NDArray[np.int32]
 Rows = NDArray[np.int64]
 Real = NDArray[np.floating[Any]]
+Triple = tuple[float, float, float]
+Spread = tuple[float, float, float, float, float, float]
+"""A symmetric matrix: xx, yy, zz, xy, xz, yz."""
 
 _SWEEPS = 12
 """Of Jacobi's method at most; a matrix of three rows needs about five."""
@@ -51,7 +54,7 @@ def weigh_parents(
 
 @compiled
 def sample_farthest(
-    points: Array,
+    points: NDArray[np.float32],
     starts: Rows,
     first: int,
     last: int,
@@ -64,7 +67,7 @@ def sample_farthest(
     """Steps of farthest point sampling, in each block of points on its own.
 
     Args:
-        points: (n, 3).
+        points: (3, n).
         starts: (b + 1,) the first point of each block, and n.
         first: The first step; before step 0 all distances are infinite.
         last: One past the last step.
@@ -74,11 +77,13 @@ def sample_farthest(
         order: (b, s) the points taken, counted within the block.
         reach: (b, s) the squared distance of each of them from those before it.
     """
-    x, y, z = np.empty_like(nearest[0]), np.empty_like(nearest[0]), np.empty_like(nearest[0])
     for b in range(start, stop):
-        count, near = starts[b + 1] - starts[b], nearest[b]
-        for i in range(count):
-            x[i], y[i], z[i] = points[starts[b] + i]
+        x, y, z = (
+            points[0, starts[b] : starts[b + 1]],
+            points[1, starts[b] : starts[b + 1]],
+            points[2, starts[b] : starts[b + 1]],
+        )
+        count, near = len(x), nearest[b]
         for i in range(count, len(near)):
             near[i] = 0  # a shorter block
         for step in range(first, min(last, count)):
@@ -112,32 +117,23 @@ def pool_gaussians(
     spreads: Array,
 ) -> None:
     """Means (3, m) and covariances (6, m) of the mixtures of the neighbours of sampled points."""
-    k = len(neighbors)
-    weight = np.empty(k)
     for s in range(start, stop):
-        i, total = sampled[s], 0.0
-        for j in range(k):
-            weight[j] = envelope(
-                squared_distance(positions, neighbors[j, i], positions, i), reach[i]
-            )
-            total += weight[j]
+        i, total, mean = sampled[s], 0.0, (0.0, 0.0, 0.0)
+        for j in range(len(neighbors)):
+            row = neighbors[j, i]
+            weight = envelope(squared_distance(positions, row, positions, i), reach[i])
+            total += weight
+            mean = _sum(mean, weight, _column(means_below, row))
+        mean, spread = _times(1 / total, mean), (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        for j in range(len(neighbors)):
+            row = neighbors[j, i]
+            weight = envelope(squared_distance(positions, row, positions, i), reach[i]) / total
+            spread = _plus(spread, weight, _sum(_column(means_below, row), -1.0, mean))
+            spread = _added(spread, weight, _packed(spreads_below, row))
         for a in range(3):
-            means[a, s] = spreads[a, s] = spreads[3 + a, s] = 0.0
-        for j in range(k):
-            weight[j] /= total
-            for a in range(3):
-                means[a, s] += weight[j] * means_below[a, neighbors[j, i]]
-        for j in range(k):
-            below = neighbors[j, i]
-            x = means_below[0, below] - means[0, s]
-            y = means_below[1, below] - means[1, s]
-            z = means_below[2, below] - means[2, s]
-            spreads[0, s] += weight[j] * (spreads_below[0, below] + x * x)
-            spreads[1, s] += weight[j] * (spreads_below[1, below] + y * y)
-            spreads[2, s] += weight[j] * (spreads_below[2, below] + z * z)
-            spreads[3, s] += weight[j] * (spreads_below[3, below] + x * y)
-            spreads[4, s] += weight[j] * (spreads_below[4, below] + x * z)
-            spreads[5, s] += weight[j] * (spreads_below[5, below] + y * z)
+            means[a, s] = mean[a]
+        for c in range(6):
+            spreads[c, s] = spread[c]
 
 
 @compiled
@@ -193,27 +189,54 @@ def describe(
         frames: Rows are axes.
         moments: See ``graph.MOMENT_PARITY``.
     """
-    k = len(neighbors)
-    offset, weight = np.empty((k, 3)), np.empty(k)
-    frame, matrix, vectors = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    across = _column(axes.T, 0), _column(axes.T, 1), _column(axes.T, 2)
     for i in range(start, stop):
-        total = 0.0
-        for j in range(k):
-            for a in range(3):
-                offset[j, a] = (positions[a, neighbors[j, i]] - positions[a, i]) / radius
-            weight[j] = envelope(
-                squared_distance(positions, neighbors[j, i], positions, i), reach[i]
-            )
-            total += weight[j]
-        for j in range(k):
-            weight[j] /= total
-        _frame(offset, weight, axes, tie_break, matrix, vectors, frame)
+        mean, second, spread = _measure(positions, neighbors, reach, radius, i)
         for a in range(3):
-            moments[a, i] = math.sqrt(max(matrix[a, a], 0.0))
+            spread = _plus(spread, tie_break * (a + 1), across[a])
+        values, normal = _plane(spread)
+        for a in range(3):
+            mean = _sum(mean, tie_break * (1.0, 0.6, 0.3)[a], across[a])
+            second = _sum(second, tie_break * (-0.5, 1.0, 0.4)[a], across[a])
+        first = _in_plane(_in_plane(mean, normal), normal)  # twice: cancellation
+        beside = _cross(normal, first)
+        if _dot(beside, second) < 0:
+            beside = _times(-1.0, beside)
+        frame = first, beside, _cross(first, beside)
+        for a in range(3):
+            moments[a, i] = math.sqrt(max(values[a], 0.0))
             for b in range(3):
-                frames[a, b, i] = frame[a, b]
+                frames[a, b, i] = frame[a][b]
         _see(near_means, near_spreads, positions, radius, frame, 3, i, moments)
         _see(far_means, far_spreads, positions, radius, frame, 12, i, moments)
+
+
+@compiled
+def _measure(
+    positions: Array, neighbors: Nearest, reach: Array, radius: float, i: int
+) -> tuple[Triple, Triple, Spread]:
+    """The mean of a neighbourhood, one weighed twice, and its covariance of trace one."""
+    total, mean, second = 0.0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+    for j in range(len(neighbors)):
+        offset, weight = _neighbor(positions, neighbors, reach, radius, j, i)
+        total += weight
+        mean, second = _sum(mean, weight, offset), _sum(second, weight * weight, offset)
+    mean = _times(1 / total, mean)
+    spread = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    for j in range(len(neighbors)):
+        offset, weight = _neighbor(positions, neighbors, reach, radius, j, i)
+        spread = _plus(spread, weight, _sum(offset, -1.0, mean))
+    trace = spread[0] + spread[1] + spread[2]
+    return mean, _times(1 / (total * total), second), _shared(spread, trace)
+
+
+@compiled
+def _neighbor(
+    positions: Array, neighbors: Nearest, reach: Array, radius: float, j: int, i: int
+) -> tuple[Triple, float]:
+    """Where a neighbour is, in units of length, and its weight."""
+    offset = _sum(_column(positions, neighbors[j, i]), -1.0, _column(positions, i))
+    return _times(1 / radius, offset), envelope(_dot(offset, offset), reach[i])
 
 
 @compiled
@@ -222,168 +245,167 @@ def _see(
     spreads: Array,
     positions: Array,
     radius: float,
-    frame: Array,
+    frame: tuple[Triple, Triple, Triple],
     at: int,
     i: int,
     moments: Real,
 ) -> None:
     """Fills in nine moments of a wider neighbourhood of a point, seen in its frame."""
-    shift, spread = np.empty(3), np.empty(6)
-    matrix, half = np.empty((3, 3)), np.empty((3, 3))
-    for a in range(3):
-        shift[a] = (means[a, i] - positions[a, i]) / radius
     trace = spreads[0, i] + spreads[1, i] + spreads[2, i] + 1e-12 * radius * radius
-    for c in range(6):
-        spread[c] = spreads[c, i] / trace
-    _fill(matrix, spread)
+    spread = _shared(_packed(spreads, i), trace)
+    shift = _times(1 / radius, _sum(_column(means, i), -1.0, _column(positions, i)))
     for a in range(3):
         moments[at + a, i] = _dot(frame[a], shift)
-        for b in range(3):
-            half[a, b] = _dot(frame[a], matrix[b])
-    for a in range(3):
-        moments[at + 3 + a, i] = _dot(half[a], frame[a])
-    moments[at + 6, i] = _dot(half[0], frame[1])
-    moments[at + 7, i] = _dot(half[0], frame[2])
-    moments[at + 8, i] = _dot(half[1], frame[2])
+        moments[at + 3 + a, i] = _dot(_applied(spread, frame[a]), frame[a])
+    moments[at + 6, i] = _dot(_applied(spread, frame[0]), frame[1])
+    moments[at + 7, i] = _dot(_applied(spread, frame[0]), frame[2])
+    moments[at + 8, i] = _dot(_applied(spread, frame[1]), frame[2])
 
 
 @compiled
-def _frame(
-    offset: Array,
-    weight: Array,
-    axes: Array,
-    tie_break: float,
-    matrix: Array,
-    vectors: Array,
-    frame: Array,
-) -> None:
-    """Fills in the frame of a neighbourhood, and a diagonal matrix with its moments, ascending.
-
-    Args:
-        offset: (k, 3) of the neighbours.
-        weight: (k,) summing to one.
-        axes: (3, 3) canonical axes, as rows.
-        tie_break: The weight of these.
-        matrix: (3, 3) whose diagonal becomes the eigenvalues of the covariance, of sum one.
-        vectors: (3, 3) room for the eigenvectors, as columns.
-        frame: (3, 3) rows are axes.
-    """
-    mean, normal, first, second = np.zeros(3), np.empty(3), np.zeros(3), np.zeros(3)
-    spread = np.zeros(6)
-    for j in range(len(weight)):
-        for a in range(3):
-            mean[a] += weight[j] * offset[j, a]
-            second[a] += weight[j] * weight[j] * offset[j, a]
-    for j in range(len(weight)):
-        x, y, z = offset[j, 0] - mean[0], offset[j, 1] - mean[1], offset[j, 2] - mean[2]
-        spread[0] += weight[j] * x * x
-        spread[1] += weight[j] * y * y
-        spread[2] += weight[j] * z * z
-        spread[3] += weight[j] * x * y
-        spread[4] += weight[j] * x * z
-        spread[5] += weight[j] * y * z
-    trace = spread[0] + spread[1] + spread[2]
-    for c in range(6):
-        spread[c] /= trace
-    _fill(matrix, spread)
-    for a in range(3):
-        first[a] = mean[a] + tie_break * (axes[0, a] + 0.6 * axes[1, a] + 0.3 * axes[2, a])
-        second[a] += tie_break * (-0.5 * axes[0, a] + axes[1, a] + 0.4 * axes[2, a])
-        for b in range(3):
-            for c in range(3):
-                matrix[a, b] += tie_break * (c + 1) * axes[c, a] * axes[c, b]
-    _diagonalize(matrix, vectors)
-    low, middle, high = _ascending(matrix)
-    values = matrix[low, low], matrix[middle, middle], matrix[high, high]
-    for a in range(3):
-        matrix[a, a] = values[a]
-        normal[a] = vectors[a, low]
-    _unit_in_plane(first, normal)
-    _unit_in_plane(first, normal)  # twice: cancellation
-    for a in range(3):
-        frame[0, a], frame[1, a] = first[a], _cross(normal, first, a)
-    if _dot(frame[1], second) < 0:
-        for a in range(3):
-            frame[1, a] = -frame[1, a]
-    for a in range(3):
-        frame[2, a] = _cross(frame[0], frame[1], a)
+def _column(vectors: Array, i: int) -> Triple:
+    return vectors[0, i], vectors[1, i], vectors[2, i]
 
 
 @compiled
-def _fill(matrix: Array, spread: Array) -> None:
-    """Fills a symmetric matrix (3, 3) from xx, yy, zz, xy, xz, yz."""
-    for a in range(3):
-        matrix[a, a] = spread[a]
-    matrix[0, 1] = matrix[1, 0] = spread[3]
-    matrix[0, 2] = matrix[2, 0] = spread[4]
-    matrix[1, 2] = matrix[2, 1] = spread[5]
+def _packed(spreads: Array, i: int) -> Spread:
+    """A column of (6, n)."""
+    return (
+        spreads[0, i],
+        spreads[1, i],
+        spreads[2, i],
+        spreads[3, i],
+        spreads[4, i],
+        spreads[5, i],
+    )
 
 
 @compiled
-def _dot(a: Array, b: Array) -> float:
+def _sum(a: Triple, factor: float, b: Triple) -> Triple:
+    """One vector plus so many times another."""
+    return a[0] + factor * b[0], a[1] + factor * b[1], a[2] + factor * b[2]
+
+
+@compiled
+def _times(factor: float, v: Triple) -> Triple:
+    return factor * v[0], factor * v[1], factor * v[2]
+
+
+@compiled
+def _dot(a: Triple, b: Triple) -> float:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 @compiled
-def _cross(a: Array, b: Array, axis: int) -> float:
-    """A component of the cross product."""
-    one, other = (axis + 1) % 3, (axis + 2) % 3
-    return a[one] * b[other] - a[other] * b[one]
+def _cross(a: Triple, b: Triple) -> Triple:
+    return (
+        a[1] * b[2] - a[2] * b[1],
+        a[2] * b[0] - a[0] * b[2],
+        a[0] * b[1] - a[1] * b[0],
+    )
 
 
 @compiled
-def _unit_in_plane(vector: Array, normal: Array) -> None:
-    """Makes a vector a unit vector at right angles to another."""
-    along = _dot(vector, normal)
-    for a in range(3):
-        vector[a] -= along * normal[a]
-    length = math.sqrt(_dot(vector, vector))
-    for a in range(3):
-        vector[a] /= length
+def _in_plane(vector: Triple, normal: Triple) -> Triple:
+    """The unit vector at right angles to a normal that is nearest to a vector."""
+    vector = _sum(vector, -_dot(vector, normal), normal)
+    return _times(1 / math.sqrt(_dot(vector, vector)), vector)
 
 
 @compiled
-def _diagonalize(matrix: Array, vectors: Array) -> None:
-    """Makes a symmetric matrix (3, 3) diagonal; the columns of vectors become its eigenvectors.
+def _plus(spread: Spread, weight: float, v: Triple) -> Spread:
+    """A symmetric matrix plus so many times the product of a vector with itself."""
+    xx, yy, zz, xy, xz, yz = spread
+    x, y, z = weight * v[0], weight * v[1], weight * v[2]
+    return (
+        xx + x * v[0],
+        yy + y * v[1],
+        zz + z * v[2],
+        xy + x * v[1],
+        xz + x * v[2],
+        yz + y * v[2],
+    )
+
+
+@compiled
+def _added(spread: Spread, factor: float, other: Spread) -> Spread:
+    """A symmetric matrix plus so many times another."""
+    xx, yy, zz, xy, xz, yz = spread
+    return (
+        xx + factor * other[0],
+        yy + factor * other[1],
+        zz + factor * other[2],
+        xy + factor * other[3],
+        xz + factor * other[4],
+        yz + factor * other[5],
+    )
+
+
+@compiled
+def _shared(spread: Spread, parts: float) -> Spread:
+    """A symmetric matrix divided by a number."""
+    xx, yy, zz, xy, xz, yz = spread
+    return xx / parts, yy / parts, zz / parts, xy / parts, xz / parts, yz / parts
+
+
+@compiled
+def _applied(spread: Spread, v: Triple) -> Triple:
+    """A symmetric matrix times a vector."""
+    xx, yy, zz, xy, xz, yz = spread
+    return (
+        xx * v[0] + xy * v[1] + xz * v[2],
+        xy * v[0] + yy * v[1] + yz * v[2],
+        xz * v[0] + yz * v[1] + zz * v[2],
+    )
+
+
+@compiled
+def _plane(spread: Spread) -> tuple[Triple, Triple]:
+    """The eigenvalues of a symmetric matrix, ascending, and the eigenvector of the least.
 
     Cyclic Jacobi rotations (Golub and Van Loan, Matrix Computations, section 8.5).
     """
-    for a in range(3):
-        for b in range(3):
-            vectors[a, b] = 1.0 if a == b else 0.0
-    size = abs(matrix[0, 0]) + abs(matrix[1, 1]) + abs(matrix[2, 2])
+    xx, yy, zz, xy, xz, yz = spread
+    u, v, w = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+    size = abs(xx) + abs(yy) + abs(zz)
     for _ in range(_SWEEPS):
-        if abs(matrix[0, 1]) + abs(matrix[0, 2]) + abs(matrix[1, 2]) < 1e-18 * size:
+        if abs(xy) + abs(xz) + abs(yz) < 1e-18 * size:
             break
-        for p, q in ((0, 1), (0, 2), (1, 2)):
-            if matrix[p, q] == 0.0:
-                continue
-            slope = (matrix[q, q] - matrix[p, p]) / (2 * matrix[p, q])
-            t = 1 / (abs(slope) + math.sqrt(slope * slope + 1))
-            if slope < 0:
-                t = -t
-            c = 1 / math.sqrt(t * t + 1)
-            s = t * c
-            r = 3 - p - q
-            change, to_p, to_q = t * matrix[p, q], matrix[r, p], matrix[r, q]
-            matrix[p, p] -= change
-            matrix[q, q] += change
-            matrix[p, q] = matrix[q, p] = 0.0
-            matrix[r, p] = matrix[p, r] = c * to_p - s * to_q
-            matrix[r, q] = matrix[q, r] = s * to_p + c * to_q
-            for a in range(3):
-                of_p, of_q = vectors[a, p], vectors[a, q]
-                vectors[a, p], vectors[a, q] = c * of_p - s * of_q, s * of_p + c * of_q
+        xx, yy, xz, yz, u, v = _rotated(xx, yy, xy, xz, yz, u, v)
+        xx, zz, xy, yz, u, w = _rotated(xx, zz, xz, 0.0, yz, u, w)
+        yy, zz, xy, xz, v, w = _rotated(yy, zz, yz, xy, 0.0, v, w)
+        yz = 0.0
+    if yy < xx:
+        xx, yy, u, v = yy, xx, v, u
+    if zz < yy:
+        yy, zz, v = zz, yy, w
+    if yy < xx:
+        xx, yy, u = yy, xx, v
+    return (xx, yy, zz), u
 
 
 @compiled
-def _ascending(matrix: Array) -> tuple[int, int, int]:
-    """The rows of a diagonal matrix from the least entry to the greatest."""
-    low, middle, high = 0, 1, 2
-    if matrix[middle, middle] < matrix[low, low]:
-        low, middle = middle, low
-    if matrix[high, high] < matrix[middle, middle]:
-        middle, high = high, middle
-    if matrix[middle, middle] < matrix[low, low]:
-        low, middle = middle, low
-    return low, middle, high
+def _rotated(
+    pp: float, qq: float, pq: float, rp: float, rq: float, p: Triple, q: Triple
+) -> tuple[float, float, float, float, Triple, Triple]:
+    """What a rotation in the plane of two axes leaves, pq having become zero.
+
+    Args:
+        pp: The entries of both axes on the diagonal.
+        qq: See above.
+        pq: That of both.
+        rp: Those that they share with the third axis.
+        rq: See above.
+        p: The axes themselves.
+        q: See above.
+    """
+    if pq == 0.0:
+        return pp, qq, rp, rq, p, q
+    slope = (qq - pp) / (2 * pq)
+    t = 1 / (abs(slope) + math.sqrt(slope * slope + 1))
+    if slope < 0:
+        t = -t
+    c = 1 / math.sqrt(t * t + 1)
+    s = t * c
+    new_p, new_q = _sum(_times(c, p), -s, q), _sum(_times(s, p), c, q)
+    return pp - t * pq, qq + t * pq, c * rp - s * rq, s * rp + c * rq, new_p, new_q

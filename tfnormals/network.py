@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from .graph import LEVELS, MOMENT_PARITY, Level
-from .tensorframes import EdgeLayer, Features, LazyNeighborhoods, turned
+from .tensorframes import EdgeLayer, Features, turned
 from .tensorframes.handedness import both_hands, hands_averaged, parity_of
 from .tensorframes.layers import Receivers, VectorLinear, measured
 from .tensorframes.loops import chunked
@@ -56,15 +55,6 @@ class NetworkConfig:
         return cls(**tuples)
 
 
-class LevelTensors(NamedTuple):
-    """A ``graph.Level`` as tensors; several clouds may stand one after the other."""
-
-    receivers: Receivers
-    sampled: Int[Tensor, " m"]
-    parents: Int[Tensor, "p n"]
-    weights: Float[Tensor, "p n"]
-
-
 class Prediction(NamedTuple):
     """What the pyramid says of each point, before the votes."""
 
@@ -90,36 +80,7 @@ class Answer(NamedTuple):
         return Answer(*(part.to(device) for part in self))
 
 
-def level_tensors(
-    levels: list[Level], dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
-) -> list[LevelTensors]:
-    """The levels of one cloud, ready for the network."""
-
-    def real(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(device, dtype)
-
-    def rows(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(device)
-
-    return [
-        LevelTensors(
-            LazyNeighborhoods(
-                real(level.frames),
-                rows(level.neighbors),
-                rows(level.positions),
-                rows(level.reach),
-                level.radius,
-                real(level.moments.T),
-            ),
-            rows(level.sampled),
-            rows(level.parents),
-            real(level.weights),
-        )
-        for level in levels
-    ]
-
-
-def measured_levels(levels: list[LevelTensors]) -> list[LevelTensors]:
+def measured_levels(levels: list[Level]) -> list[Level]:
     """The levels with their edges measured once, not in every layer: faster, for more memory."""
     return [level._replace(receivers=measured(level.receivers)) for level in levels]
 
@@ -175,7 +136,7 @@ class TensorFramesPointNet(nn.Module):
         self.register_buffer("seen_parity", torch.cat([own, parity]), persistent=False)
 
     def forward(
-        self, levels: list[LevelTensors], on_layer: Callable[[], None] | None = None
+        self, levels: list[Level], on_layer: Callable[[], None] | None = None
     ) -> Prediction:
         """What the pyramid says of the points of the finest level."""
         done = on_layer or (lambda: None)
@@ -196,7 +157,7 @@ class TensorFramesPointNet(nn.Module):
                 done()
         return self._read(features, levels[0].receivers)
 
-    def voted(self, prediction: Prediction, levels: list[LevelTensors]) -> list[Directions]:
+    def voted(self, prediction: Prediction, levels: list[Level]) -> list[Directions]:
         """The directions before the first round of votes and after each."""
         rounds, near = [prediction.direction], levels[0].receivers
         for voting in self.voting:
@@ -204,7 +165,7 @@ class TensorFramesPointNet(nn.Module):
         return rounds
 
     def answer(
-        self, levels: list[LevelTensors], on_progress: Callable[[int, int], None] | None = None
+        self, levels: list[Level], on_progress: Callable[[int, int], None] | None = None
     ) -> Answer:
         """Normals that follow every rotation and reflection exactly."""
         total = sum(self.config.down + self.config.up)
@@ -243,7 +204,7 @@ class TensorFramesPointNet(nn.Module):
         return Features(scalars, turned(local, receivers.frames, back=True))
 
     def _lowered(
-        self, features: Features, skipped: Features, level: LevelTensors, index: int
+        self, features: Features, skipped: Features, level: Level, index: int
     ) -> Features:
         """Features of the coarser level, interpolated and added to those of the finer one."""
         scalars, vectors = self.lower_scalars[index], self.lower_vectors[index]

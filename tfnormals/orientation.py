@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .geometry import Array
@@ -14,7 +14,7 @@ from .network import Answer
 from .sheets import unite
 from .storage import pieces, room
 from .tensorframes.edge_loops import Real, squared_distance
-from .tensorframes.loops import array, chunked, compiled, in_chunks
+from .tensorframes.loops import array, chunked, compiled, over_points, space
 
 OVERVIEW_WEIGHT, SHARED_WEIGHT = 1.5, 0.5
 """Weight of an overview's logits beside a point's own, of a single one and of each of several, for
@@ -42,13 +42,12 @@ class Placed(NamedTuple):
     """An answer and where its points are."""
 
     answer: Answer
-    """On the CPU."""
-    positions: Array
-    """(3, n) in any unit, the same for whatever is compared."""
+    positions: Float[Tensor, "3 n"]
+    """In any unit, the same for whatever is compared."""
 
 
 class Settled(NamedTuple):
-    """An answer whose sides are settled."""
+    """An answer whose sides are settled, on the CPU."""
 
     answer: Answer
     left: Real
@@ -68,13 +67,13 @@ class Whole(NamedTuple):
 
     answer: Answer
     """For points from all over it, on the CPU."""
-    positions: Array
-    """(3, n) of these."""
+    positions: Float[Tensor, "3 n"]
+    """Of these."""
     left: Real
     """(n,) See ``Settled``."""
 
 
-def informed(first: Placed, overview: Placed, near: Nearest, weight: float) -> Answer:
+def informed(first: Placed, overview: Placed, near: Int[Tensor, "k n"], weight: float) -> Answer:
     """The answer after every point has heard what a second look at the whole shape says.
 
     From fewer points the same network sees further, as its neighbourhoods are wider, and knows
@@ -84,50 +83,52 @@ def informed(first: Placed, overview: Placed, near: Nearest, weight: float) -> A
     Args:
         first: For the points of the cloud.
         overview: For fewer points of the same cloud.
-        near: (k, n) for each point of the cloud, rows of the overview, by distance.
+        near: For each point of the cloud, rows of the overview, by distance.
         weight: Of what the overview says beside a point's own logit.
     """
     said = overview.answer.logit * (1 - overview.answer.error) ** 2
-    heard = _weighed(influence(first, overview, near), near, array(said))
-    return _turned(first.answer, first.answer.logit + weight * torch.from_numpy(heard))
+    heard = _weighed(influence(first, overview, near), near, said)
+    return _turned(first.answer, first.answer.logit + weight * heard)
 
 
-def agreed(cloud: Placed, neighbors: Nearest, rounds: int) -> Answer:
+def agreed(cloud: Placed, neighbors: Int[Tensor, "k n"], rounds: int) -> Answer:
     """The answer after the points of a sheet have agreed on its side.
 
     The logits diffuse over the sheets: each becomes the mean of what the neighbours say.
 
     Args:
         cloud: For the points of the cloud.
-        neighbors: (k, n) rows of the neighbours, by distance; the first is the point itself.
+        neighbors: Rows of the neighbours, by distance; the first is the point itself.
         rounds: Number of times that the neighbours are heard.
     """
     _, logit = _diffused(cloud, neighbors, rounds)
-    return _turned(cloud.answer, torch.from_numpy(logit))
+    return _turned(cloud.answer, logit)
 
 
-def settled(cloud: Placed, neighbors: Nearest) -> Settled:
+def settled(cloud: Placed, neighbors: Int[Tensor, "k n"]) -> Settled:
     """As ``agreed``, and then patches of a sheet that still disagree take one side as well.
 
     Args:
         cloud: For the points of the cloud.
-        neighbors: (k, n) rows of the neighbours, by distance; the first is the point itself.
+        neighbors: Rows of the neighbours, by distance; the first is the point itself.
     """
-    heard, logit = _diffused(cloud, neighbors, ROUNDS)
-    left = unite(heard, neighbors, logit, LOGIT_SCALE)
-    return Settled(_turned(cloud.answer, torch.from_numpy(logit)), left)
+    heard, logit = (part.cpu() for part in _diffused(cloud, neighbors, ROUNDS))
+    left = unite(array(heard), array(neighbors.cpu()), array(logit), LOGIT_SCALE)
+    return Settled(_turned(cloud.answer.to("cpu"), logit), left)
 
 
-def _diffused(cloud: Placed, neighbors: Nearest, rounds: int) -> tuple[Real, Real]:
+def _diffused(cloud: Placed, neighbors: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
     """What neighbours say to each other, (k, n), and the logits after so many rounds, (n,)."""
-    heard, logit = influence(cloud, cloud, neighbors), array(cloud.answer.logit)
+    heard, logit = influence(cloud, cloud, neighbors), cloud.answer.logit
     for _ in range(rounds):
         logit = _weighed(heard, neighbors, logit)
     return heard, logit
 
 
-def influence(listeners: Placed, speakers: Placed, rows: Nearest) -> Real:
-    """How much the sides of some points say about those of others: (k, n), -1 to 1.
+def influence(
+    listeners: Placed, speakers: Placed, rows: Int[Tensor, "k n"]
+) -> Float[Tensor, "k n"]:
+    """How much the sides of some points say about those of others, -1 to 1.
 
     A speaker counts as far as it is near and on the same sheet: neither point is high over the
     tangent plane of the other. Otherwise the far side of a thin wall, which is nearer than the
@@ -137,13 +138,13 @@ def influence(listeners: Placed, speakers: Placed, rows: Nearest) -> Real:
     Args:
         listeners: Who hears.
         speakers: Who is heard.
-        rows: (k, n) for each listener, rows of speakers, by distance; the last one only tells how
+        rows: For each listener, rows of speakers, by distance; the last one only tells how
             far that is.
     """
-    heard = room(rows.shape, listeners.answer.logit.numpy().dtype)
-    mine, theirs = (array(one.answer.normals) for one in (listeners, speakers))
+    mine, theirs = listeners.answer.normals, speakers.answer.normals
+    heard = space(rows.shape, mine.dtype, mine.device)
     given = mine, theirs, listeners.positions, speakers.positions, rows, HEIGHT
-    in_chunks(lambda part: _influence(*given, part.start, part.stop, heard), rows.shape[1])
+    over_points(_influence, rows.shape[1], given, (heard,))
     return heard
 
 
@@ -181,14 +182,10 @@ def _influence(
             heard[j, i] /= total
 
 
-def _weighed(heard: Real, rows: Nearest, logit: Real) -> Real:
+def _weighed(heard: Tensor, rows: Tensor, logit: Tensor) -> Tensor:
     """What each listener hears of the logits of the speakers."""
-    total = np.empty(rows.shape[1], logit.dtype)
-    in_chunks(
-        lambda part: _sum_heard(heard, rows, logit, part.start, part.stop, total),
-        len(total),
-        LONG_CHUNK,
-    )
+    total = torch.empty(rows.shape[1], dtype=logit.dtype, device=logit.device)
+    over_points(_sum_heard, len(total), (heard, rows, logit), (total,), LONG_CHUNK)
     return total
 
 

@@ -22,7 +22,7 @@ from .data.sources import Source
 from .distributed import ALONE, Team
 from .errors import DataError, ModelError
 from .metrics import mean_metrics, normal_metrics
-from .network import LevelTensors, NetworkConfig, TensorFramesPointNet, measured_levels
+from .network import NetworkConfig, TensorFramesPointNet, measured_levels
 from .pretrained import RUN_MODEL, load_model, save_model, save_tensors
 from .voting import Directions
 
@@ -365,10 +365,7 @@ def normal_losses(
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on a device."""
-    levels = [
-        LevelTensors(level.receivers.to(device), *(t.to(device) for t in level[1:]))
-        for level in batch.levels
-    ]
+    levels = [level.to(device) for level in batch.levels]
     if device.type != "cpu":  # where loops measure them as fast as they could be read
         levels = measured_levels(levels)
     return batch._replace(

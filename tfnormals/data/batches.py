@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..graph import MIN_POINTS, OVERVIEW, RATIO, build_graph, farthest_points
-from ..network import LevelTensors, level_tensors
+from ..graph import MIN_POINTS, OVERVIEW, RATIO, Level, build_graph, farthest_points
 from ..tensorframes import LazyNeighborhoods
 from ..tensorframes.layers import Receivers
 from .procedural import procedural_surface
@@ -37,7 +36,7 @@ an overview is: evenly spaced, and noisier than the cloud, since outliers are fa
 class Batch(NamedTuple):
     """Clouds one after the other, as one graph."""
 
-    levels: list[LevelTensors]
+    levels: list[Level]
     normals: Tensor
     """(n, 3) true outward normals, in the order of the finest level."""
     side_weight: Tensor
@@ -167,10 +166,10 @@ def _distinct(sample: Sample) -> int:
 
 def _graphed(sample: Sample) -> Batch:
     """A cloud with its graph, as a batch of its own."""
-    graph = build_graph(sample.points)
+    graph = build_graph(sample.points, torch.float32)
     normals = torch.from_numpy(sample.normals[graph.order]).float()
     weight = torch.full((len(normals),), sample.side_weight)
-    return Batch(level_tensors(graph.levels), normals, weight, (len(normals),))
+    return Batch(graph.levels, normals, weight, (len(normals),))
 
 
 def validation_clouds(sources: Sequence[Source], count: int, size: int) -> list[Batch]:
@@ -199,7 +198,7 @@ def joined(clouds: Sequence[Batch]) -> Batch:
             torch.cat([one.moments for one in near]),
         )
         levels.append(
-            LevelTensors(
+            Level(
                 receivers,
                 torch.cat([part.sampled + at for part, at in zip(parts, own, strict=True)]),
                 torch.cat([part.parents + at for part, at in zip(parts, coarser, strict=True)], 1),

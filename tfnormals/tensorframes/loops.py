@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, reduce
+from importlib.util import find_spec
 from itertools import pairwise
 from threading import Lock
 from typing import Any, TypeVar, cast
@@ -58,9 +59,47 @@ def compilable(tensor: Tensor) -> bool:
     return plain and not torch.compiler.is_compiling()
 
 
+def loops_on(device: torch.device) -> bool:
+    """Whether loops may run there: on a CPU, and on a GPU if there is numba-cuda."""
+    return device.type == "cpu" or (device.type == "cuda" and find_spec("numba_cuda") is not None)
+
+
 def array(tensor: Tensor) -> NDArray[Any]:
     """What loops are given: memory in order, so that they are compiled for that only."""
     return tensor.detach().contiguous().numpy()
+
+
+def space(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A tensor to be filled, the longest axis for points; see ``storage.room``."""
+    if device.type != "cpu":
+        return torch.empty(*shape, dtype=dtype, device=device)
+    return torch.from_numpy(room(tuple(shape), torch.empty(0, dtype=dtype).numpy().dtype))
+
+
+def over_points(
+    loop: Callable[..., None],
+    count: int,
+    given: Sequence[Any],
+    filled: Sequence[Tensor],
+    size: int | None = None,
+) -> None:
+    """Runs a compiled loop over so many points: in chunks on a CPU, a thread for each on a GPU.
+
+    Args:
+        loop: Takes what is given, the first point, one past the last, and what it fills in.
+        count: Number of points.
+        given: Tensors and numbers.
+        filled: Tensors in order.
+        size: Of a chunk, by default ``CHUNK``.
+    """
+    if filled[0].device.type != "cpu":
+        from .gpu_loops import launch
+
+        launch(loop, count, given, filled)
+        return
+    read = [array(one) if isinstance(one, Tensor) else one for one in given]
+    into = [one.numpy() for one in filled]
+    in_chunks(lambda rows: loop(*read, rows.start, rows.stop, *into), count, size)
 
 
 def in_chunks(
@@ -176,6 +215,4 @@ def _widened(part: Tensor, axis: int, count: int) -> Tensor:
     """An empty tensor like a part, for all points."""
     shape = list(part.shape)
     shape[axis] = count
-    if part.device.type != "cpu":
-        return part.new_empty(shape)
-    return torch.from_numpy(room(tuple(shape), part.numpy().dtype))
+    return space(shape, part.dtype, part.device)

@@ -1,0 +1,48 @@
+"""The loops of a CPU on a GPU: numba compiles them once more, and a thread does one point.
+
+Beside the module lies machine code, as for a CPU; see CONTRIBUTING.md for when to delete it.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+from numba import cuda
+from torch import Tensor
+
+THREADS = 128
+"""That share a processor at a time; NOT measured."""
+
+
+def launch(
+    loop: Callable[..., None], count: int, given: Sequence[Any], filled: Sequence[Tensor]
+) -> None:
+    """Runs a compiled loop on the GPU of its tensors; see ``loops.over_points``."""
+    device = filled[0].device
+    assert device.index is not None
+    read = tuple(_shared(one) if isinstance(one, Tensor) else one for one in given)
+    into = tuple(map(_shared, filled))
+    with cuda.gpus[device.index]:
+        _kernel(loop)[-(-count // THREADS), THREADS](count, read, into)
+
+
+def _shared(tensor: Tensor) -> Any:
+    """The memory of a tensor, as numba knows it."""
+    return cuda.as_cuda_array(tensor.detach().contiguous())  # type: ignore[no-untyped-call]
+
+
+@cache
+def _kernel(loop: Callable[..., None]) -> Any:
+    """The kernel of a loop: a function of its own, so that its machine code is kept."""
+    known = {**globals(), "loop": loop}
+    own = FunctionType(_each_point.__code__, known, loop.__name__)
+    own.__qualname__ = f"{loop.__module__}.{loop.__name__}"
+    return cuda.jit(cache=True)(own)  # type: ignore[no-untyped-call]
+
+
+def _each_point(count: int, given: tuple[Any, ...], filled: tuple[Any, ...]) -> None:
+    """What each thread does."""
+    i = cuda.grid(1)  # type: ignore[attr-defined]
+    if i < count:
+        loop(*given, i, i + 1, *filled)  # type: ignore[name-defined]  # noqa: F821
