@@ -78,21 +78,21 @@ def cloud(split: Split, index: int, points: int, dtype: torch.dtype = torch.floa
     rows, levels = graph.order, []
     for level in graph.levels[:LEVELS]:
         pos = noisy[rows]
-        edges = level.receivers.edges
-        reach = np.linalg.norm(pos[level.neighbors] - pos, axis=2)
+        near, edges = level.receivers, level.receivers.edges
+        reach = np.linalg.norm(pos[near.neighbors.numpy()] - pos, axis=2)
         levels.append(
             Level(
                 torch.from_numpy(pos * float(edges[3].sum()) / reach.sum()).to(dtype),
                 torch.zeros(len(pos), dtype=torch.long),
-                torch.from_numpy(level.moments[:3].T).to(dtype),
-                torch.from_numpy(level.neighbors),
+                near.moments[:, :3].to(dtype),
+                near.neighbors,
                 edges[[3, 5]].permute(1, 2, 0).to(dtype),
-                torch.from_numpy(level.sampled),
-                torch.from_numpy(level.parents),
-                torch.from_numpy(level.weights).to(dtype),
+                level.sampled,
+                level.parents,
+                level.weights.to(dtype),
             )
         )
-        rows = rows[level.sampled]
+        rows = rows[level.sampled.numpy()]
     return Clouds(levels, torch.from_numpy(normals[graph.order]).to(dtype))
 
 

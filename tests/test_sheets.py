@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from tfnormals.estimation import estimate
 from tfnormals.pretrained import DEFAULT_MODEL, load_model
@@ -18,7 +19,7 @@ def strip(length):
         there = (row >= 0) & (row < length) & (column >= 0) & (column < WIDTH)
         neighbors.append(np.where(there, row * WIDTH + column, neighbors[0]))
         heard.append(np.where(there, 0.25, 0.0))
-    return np.array(neighbors, np.int32), np.array(heard)
+    return torch.tensor(np.array(neighbors, np.int32)), torch.tensor(np.array(heard))
 
 
 def banded(*bands):
@@ -29,15 +30,15 @@ def banded(*bands):
 def bordered(factor):
     """A strip of 50 rows; what is heard across the border of the first 30 is multiplied."""
     neighbors, heard = strip(50)
-    across = (np.arange(50 * WIDTH) < 30 * WIDTH) != (neighbors < 30 * WIDTH)
-    return neighbors, np.where(across, factor * heard, heard)
+    across = (torch.arange(50 * WIDTH) < 30 * WIDTH) != (neighbors < 30 * WIDTH)
+    return neighbors, torch.where(across, factor * heard, heard)
 
 
-def united(logit):
-    neighbors, heard = strip(len(logit) // WIDTH)
-    logit = logit.copy()
-    left = unite(heard, neighbors, logit, SCALE)
-    return logit, left
+def united(logit, neighbors=None, heard=None):
+    """The logits with one side for each sheet, by default of a strip, and what is left."""
+    if neighbors is None:
+        neighbors, heard = strip(len(logit) // WIDTH)
+    return [part.numpy() for part in unite(heard, neighbors, torch.from_numpy(logit), SCALE)]
 
 
 def certainty(logit):
@@ -82,10 +83,7 @@ def test_sheets_of_one_side_stay_as_they_are():
 
 def test_patches_that_hear_little_of_each_other_stay_as_they_are():
     before = banded((30, SURE), (20, -UNSURE))
-    neighbors, heard = bordered(0.02)
-    logit = before.copy()
-
-    assert_untouched(before, logit, unite(heard, neighbors, logit, SCALE))
+    assert_untouched(before, *united(before, *bordered(0.02)))
 
 
 def test_single_points_stay_as_they_are():
@@ -96,10 +94,7 @@ def test_single_points_stay_as_they_are():
 
 def test_opposite_walls_may_have_opposite_sides():
     # normals that point apart hear each other negatively, and agree by opposite signs
-    neighbors, heard = bordered(-1)
-    logit = banded((30, SURE), (20, UNSURE))
-
-    unite(heard, neighbors, logit, SCALE)
+    logit, _ = united(banded((30, SURE), (20, UNSURE)), *bordered(-1))
 
     assert (logit[:1200] > 0).all()
     assert (logit[1200:] < 0).all()

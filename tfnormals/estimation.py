@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -14,7 +15,6 @@ from .contours import contour
 from .errors import CloudError
 from .geometry import Array, Pose, power_of_two
 from .graph import MIN_POINTS, NEIGHBORS, RATIO, Graph, Level, Overview, build_graph, nearest
-from .graph_loops import Rows
 from .network import Answer, TensorFramesPointNet
 from .objects import coordinates
 from .orientation import (
@@ -32,7 +32,6 @@ from .orientation import (
 from .pretrained import DEFAULT_MODEL, load_model
 from .storage import pieces, room
 from .tensorframes import LazyNeighborhoods
-from .tensorframes.edge_loops import Real
 from .tensorframes.loops import loops_on
 
 Orient = Literal["outward", "viewpoint", "toward", "none"]
@@ -206,7 +205,8 @@ def overview(
     graph = _graph_for(network, points / power_of_two(points))
     with torch.no_grad():
         sides = _sided(_answered(graph, network), graph, network)
-    return Whole(sides.answer, torch.from_numpy(points[graph.order].T), sides.left)
+    where = torch.from_numpy(points[graph.order].T)
+    return Whole(sides.answer.to("cpu"), where, sides.left.cpu())
 
 
 def _surface(
@@ -223,14 +223,15 @@ def _surface(
         answer = _answered(graph, network, on_progress)
         if planar or orient != "outward":
             answer = _above(answer, graph.pose) if planar else answer
-            sides = Settled(answer.to("cpu"), np.zeros(len(answer.logit)))
+            sides = Settled(answer, torch.zeros_like(answer.logit))
         elif whole is None:
             sides = _sided(answer, graph, network)
         else:
             sides = _told(answer.to("cpu"), points[graph.order].T, graph, whole)
     normals, _, error = sides.answer
-    parts = normals.numpy(), sides.certainty(), error.numpy()
-    unit, sure, cosine = (_spread_out(part, graph.inverse) for part in parts)
+    inverse = torch.from_numpy(graph.inverse).to(normals.device)
+    parts = normals, sides.certainty(), error
+    unit, sure, cosine = (_spread_out(part, inverse) for part in parts)
     for rows in pieces(len(points)):
         cosine[rows] = 1 - cosine[rows] ** SINE_POWER
     return _Found(unit, sure, cosine, graph.pose.symmetric, planar)
@@ -243,11 +244,11 @@ def _above(answer: Answer, pose: Pose) -> Answer:
     return answer._replace(normals=torch.where(below[:, None], -normals, normals))
 
 
-def _spread_out(known: Real, inverse: Rows) -> Array:
+def _spread_out(known: Tensor, inverse: Int[Tensor, " n"]) -> Array:
     """What is known of distinct points, for all points."""
     whole = room((len(inverse), *known.shape[1:]), np.float64)
     for rows in pieces(len(inverse)):
-        whole[rows] = known[inverse[rows]]
+        whole[rows] = known.index_select(0, inverse[rows]).cpu().numpy()
     return whole
 
 
@@ -268,7 +269,7 @@ def _told(first: Answer, positions: Array, graph: Graph, whole: Whole) -> Settle
     density = near.shape[1] / len(near[0].unique())
     weight = OVERVIEW_WEIGHT * max(1.0, math.log(density, RATIO))
     seen, left = Placed(whole.answer, whole.positions), whole.left[near[0]]
-    own = Placed(first._replace(logit=first.logit * torch.from_numpy(left)), here)
+    own = Placed(first._replace(logit=first.logit * left), here)
     heard = own._replace(answer=informed(own, seen, near, weight))
     sides = settled(heard, graph.levels[0].receivers.neighbors.cpu())
     return sides._replace(left=sides.left * left)

@@ -1,10 +1,12 @@
 """Pure geometry in float64: normalising a cloud, its canonical pose, principal axes."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .storage import pieces
 
@@ -48,7 +50,7 @@ def power_of_two(points: Array) -> float:
     return float(np.ldexp(1.0, np.frexp(max(points.max(), -points.min()))[1] - 1))
 
 
-def pose(points: Array) -> Pose:
+def pose(points: Array | Tensor) -> Pose:
     """The canonical pose of a cloud: it follows every rotation, reflection and translation.
 
     The axes are those of the covariance; their signs make the third moment along each positive.
@@ -57,50 +59,40 @@ def pose(points: Array) -> Pose:
     which the cloud is flat needs no sign.
 
     Args:
-        points: (n, 3) finite coordinates, whose squares are float64 numbers, too.
+        points: (n, 3) finite float64 coordinates, whose squares are float64 numbers, too.
     """
-    centre, count, scale = _of_axes(np.mean, points), len(points), 0.0
-    middle = _total(lambda some: _of_axes(np.sum, some - centre), points) / count
+    given = torch.as_tensor(points)
+    count, parts = len(given), [given[rows] for rows in pieces(len(given))]
+    centre = _sum(part.sum(0) for part in parts) / count
+    middle = _sum((part - centre).sum(0) for part in parts) / count
 
-    def centred(some: Array) -> Array:
-        here: Array = some - centre
-        here -= middle  # twice: a far origin rounds the first
-        return here
+    def centred(part: Tensor) -> Tensor:
+        return part.sub(centre).sub_(middle)  # twice: a far origin rounds the first
 
-    distance, spread = np.empty(count), np.zeros((3, 3))
-    for part in pieces(count):
-        here = centred(points[part])
-        spread += here.T @ here
-        distance[part] = np.sqrt(np.einsum("ij,ij->i", here, here))
-        scale = max(scale, float(np.abs(here).max()))
-    scale = scale or 1.0
+    distance = torch.cat([centred(part).norm(dim=1) for part in parts])
     away = distance[distance > FLAT_TOLERANCE * distance.max()]
-    size = float(np.median(away)) if len(away) else 0.0
+    size = float(away.median()) if len(away) else 0.0
+    scale = float(torch.stack([centred(part).abs().max() for part in parts]).max()) or 1.0
+    spread = _sum((here := centred(part)).T @ here for part in parts).cpu().numpy()
     values, vectors = np.linalg.eigh(spread / scale**2 / count)
-    values, axes = np.maximum(values[::-1], 0.0), vectors.T[::-1]
+    values, axes = np.maximum(values[::-1], 0.0), vectors.T[::-1].copy()
     extent = np.sqrt(values)
     flat = extent <= FLAT_TOLERANCE * extent[0]
 
-    def cubes(some: Array) -> Array:
-        along = centred(some) @ axes.T / scale
+    def cubes(part: Tensor) -> Tensor:
+        along = centred(part) @ torch.from_numpy(axes.T / scale).to(part)
         cube = along * along * along  # a power is computed by logarithms
-        return np.stack([_of_axes(np.sum, some) for some in (cube, np.abs(cube))])
+        return torch.stack([cube.sum(0), cube.abs().sum(0)])
 
-    signed, absolute = _total(cubes, points)
+    signed, absolute = _sum(map(cubes, parts)).cpu().numpy()
     skewness = signed / np.maximum(absolute, np.finfo(float).tiny)
     axes = axes * np.where(skewness < 0, -1.0, 1.0)[:, None]
     gap = (values[:-1] - values[1:]) / max(values[0], np.finfo(float).tiny)
     undecided_sign = ~flat & (np.abs(skewness) < SYMMETRY_TOLERANCE)
     undecided_axis = ~flat[:-1] & (gap < SYMMETRY_TOLERANCE)
     symmetric = bool(undecided_sign.any() or undecided_axis.any())
-    return Pose(centre, size, np.ascontiguousarray(axes), extent * scale, symmetric)
+    return Pose(centre.cpu().numpy(), size, axes, extent * scale, symmetric)
 
 
-def _of_axes(function: Callable[[Array], np.float64], points: Array) -> Array:
-    """What a function says of each axis, (n, 3) to (3,); numpy is ten times slower over rows."""
-    return np.array([function(axis) for axis in points.T])
-
-
-def _total(function: Callable[[Array], Array], points: Array) -> Array:
-    """The sum of what a function says of pieces of the points."""
-    return np.sum([function(points[part]) for part in pieces(len(points))], axis=0)
+def _sum(parts: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(parts)).sum(0)

@@ -170,11 +170,11 @@ def farthest_points(points: Array) -> Rows:
 
 def _ordered(points: Array, device: torch.device) -> tuple[Pose, Tensor, Tensor, Tensor]:
     """The pose, the points centred and canonical (n, 3), and the rows along the Morton curve."""
-    placed = pose(points)
+    given = torch.from_numpy(points).to(device)
+    placed = pose(given)
     if placed.dimensions == 1:
         raise CloudError("all points lie on one line; normals of a line are undefined")
-    step = _ROUNDING * placed.size / np.sqrt(len(points)) or 1.0
-    given = torch.from_numpy(points).to(device)
+    step = float(_ROUNDING * placed.size / np.sqrt(len(points))) or 1.0
     centre, axes = (torch.from_numpy(part).to(device) for part in (placed.centre, placed.axes))
     (centred,) = chunked(lambda rows: [given[rows] - centre], len(given), (0,), device)
     middle = centred.mean(0)  # twice: a far origin rounds the centre

@@ -12,9 +12,8 @@ from .geometry import Array
 from .graph_loops import Nearest
 from .network import Answer
 from .sheets import unite
-from .storage import pieces, room
 from .tensorframes.edge_loops import Real, squared_distance
-from .tensorframes.loops import array, chunked, compiled, over_points, space
+from .tensorframes.loops import chunked, compiled, over_points, space
 
 OVERVIEW_WEIGHT, SHARED_WEIGHT = 1.5, 0.5
 """Weight of an overview's logits beside a point's own, of a single one and of each of several, for
@@ -47,19 +46,22 @@ class Placed(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """An answer whose sides are settled, on the CPU."""
+    """An answer whose sides are settled."""
 
     answer: Answer
-    left: Real
-    """(n,) What share of the certainty that the logits tell is left, since patches of one sheet
+    left: Float[Tensor, " n"]
+    """What share of the certainty that the logits tell is left, since patches of one sheet
     spoke for opposite sides: 0 to 1."""
 
-    def certainty(self) -> Real:
-        """How certain the sides are, (n,) from 0 to 1."""
-        logit, certain = array(self.answer.logit), room(self.left.shape, self.left.dtype)
-        for rows in pieces(len(certain)):
-            certain[rows] = self.left[rows] * np.tanh(LOGIT_SCALE * logit[rows] / 2)
-        return certain
+    def certainty(self) -> Float[Tensor, " n"]:
+        """How certain the sides are, from 0 to 1."""
+        logit, left = self.answer.logit, self.left
+
+        def certain(rows: slice) -> list[Tensor]:
+            return [left[rows] * (LOGIT_SCALE * logit[rows] / 2).tanh()]
+
+        (certainty,) = chunked(certain, len(left), (0,), left.device)
+        return certainty
 
 
 class Whole(NamedTuple):
@@ -69,8 +71,8 @@ class Whole(NamedTuple):
     """For points from all over it, on the CPU."""
     positions: Float[Tensor, "3 n"]
     """Of these."""
-    left: Real
-    """(n,) See ``Settled``."""
+    left: Float[Tensor, " n"]
+    """See ``Settled``."""
 
 
 def informed(first: Placed, overview: Placed, near: Int[Tensor, "k n"], weight: float) -> Answer:
@@ -112,9 +114,9 @@ def settled(cloud: Placed, neighbors: Int[Tensor, "k n"]) -> Settled:
         cloud: For the points of the cloud.
         neighbors: Rows of the neighbours, by distance; the first is the point itself.
     """
-    heard, logit = (part.cpu() for part in _diffused(cloud, neighbors, ROUNDS))
-    left = unite(array(heard), array(neighbors.cpu()), array(logit), LOGIT_SCALE)
-    return Settled(_turned(cloud.answer.to("cpu"), logit), left)
+    heard, logit = _diffused(cloud, neighbors, ROUNDS)
+    logit, left = unite(heard, neighbors, logit, LOGIT_SCALE)
+    return Settled(_turned(cloud.answer, logit), left)
 
 
 def _diffused(cloud: Placed, neighbors: Tensor, rounds: int) -> tuple[Tensor, Tensor]:

@@ -11,12 +11,15 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .graph_loops import Nearest, Rows
 from .storage import room
 from .tensorframes.edge_loops import Real
-from .tensorframes.loops import compiled
+from .tensorframes.loops import array, compiled, over_points, space
 
 Flags = NDArray[np.bool_]
 
@@ -29,19 +32,45 @@ _SMALLEST = 30
 """Points of the smallest patch that is joined: smaller ones are noise."""
 
 
-def unite(heard: Real, neighbors: Nearest, logit: Real, scale: float) -> Real:
-    """Gives each sheet one side, by turning logits.
+def unite(
+    heard: Float[Tensor, "k n"],
+    neighbors: Int[Tensor, "k n"],
+    logit: Float[Tensor, " n"],
+    scale: float,
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """The logits with one side for each sheet, and what share of their certainty is left, 0 to 1.
 
     Args:
-        heard: (k, n) how much the sides of neighbours say about those of points, see
+        heard: How much the sides of neighbours say about those of points, see
             ``orientation.influence``.
-        neighbors: (k, n) rows of the neighbours; the first is the point itself.
-        logit: (n,) of the sides; its sign tells which.
+        neighbors: Rows of the neighbours; the first is the point itself.
+        logit: Of the sides; its sign tells which.
         scale: Of logits, so that ``tanh(scale * logit / 2)`` is how certain a side is.
-
-    Returns:
-        What share of this certainty is left, (n,) from 0 to 1.
     """
+    denied = space(logit.shape, logit.dtype, logit.device)
+    over_points(_deny, len(logit), (heard, neighbors, logit), (denied,))
+    if denied.sum() < BORDER * math.sqrt(_SMALLEST):  # no border is clear enough
+        return logit, denied.fill_(1)
+    joined = space(logit.shape, logit.dtype, torch.device("cpu")).copy_(logit)
+    given = array(heard.cpu()), array(neighbors.cpu()), joined.numpy()
+    left = torch.from_numpy(_joined_patches(*given, scale))
+    return joined.to(logit.device), left.to(logit.device)
+
+
+@compiled
+def _deny(
+    heard: Real, neighbors: Nearest, logit: Real, start: int, stop: int, denied: Real
+) -> None:
+    """Fills in how much neighbours deny the side of each point (n,)."""
+    for i in range(start, stop):
+        total = 0.0
+        for j in range(1, len(neighbors)):
+            total += max(-_agreement(heard, neighbors, logit, j, i), 0.0)
+        denied[i] = total
+
+
+def _joined_patches(heard: Real, neighbors: Nearest, logit: Real, scale: float) -> Real:
+    """Turns the logits of patches that are joined; returns what share of certainty is left."""
     patch, left = room(logit.shape, np.int64), room(logit.shape, logit.dtype)
     count = _number_patches(heard, neighbors, logit, room(logit.shape, np.int64), patch)
     left[:] = 1
