@@ -1,10 +1,11 @@
 """Sets the time of each stage beside what the machine could do at best: the floor.
 
-    python benchmarks/floor.py [--points 100000]
+    python benchmarks/floor.py [--points 100000] [--device cuda]
 
 The floor is one search of the neighbours, one pass of every edge's message through memory for each
 layer and each round of votes, and the network's multiply-adds; at the bandwidth and the speed of
-matrix products that are measured here, on the same threads.
+matrix products that are measured here, on the same threads or GPU. A step of training passes
+messages once forward and twice backward; what share of the bandwidth that is, is told.
 """
 
 import argparse
@@ -12,17 +13,21 @@ import time
 from collections.abc import Callable
 from statistics import median
 
+import numpy as np
 import torch
-from pykdtree.kdtree import KDTree
 from speed_clouds import bumpy_torus
 from torch.utils.flop_counter import FlopCounterMode
 
 from tfnormals.cli.memory import keep_freed_memory
-from tfnormals.estimation import estimate
-from tfnormals.graph import NEIGHBORS, Level, build_graph
+from tfnormals.data.batches import Batch
+from tfnormals.estimation import estimate, pick_device
+from tfnormals.graph import NEIGHBORS, Level, build_graph, nearest
+from tfnormals.morton import morton_order
 from tfnormals.network import TensorFramesPointNet, measured_levels
 from tfnormals.pretrained import DEFAULT_MODEL, load_model
 from tfnormals.tensorframes import EdgeLayer
+from tfnormals.tensorframes.loops import loops_on
+from tfnormals.training import Clouds, normal_losses, on_device
 
 
 def main() -> None:
@@ -30,40 +35,75 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--points", type=int, default=100_000)
     parser.add_argument("--model", default=DEFAULT_MODEL, help="shipped name or path")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     keep_freed_memory()  # as the command does
-    points, network = bumpy_torus(args.points), load_model(args.model)
-    levels = build_graph(points, torch.float32).levels
+    device = pick_device(args.device)
+    home = device if loops_on(device) else torch.device("cpu")
+    points, network = bumpy_torus(args.points), load_model(args.model).to(device)
+    points = points[morton_order(torch.from_numpy(points)).numpy()]
+    sought = torch.from_numpy(points).to(home)
+    graph = build_graph(points, torch.float32, home)
+    levels = [level.to(device) for level in graph.levels]
+    stages: dict[str, Callable[[], object]] = {
+        "neighbour search": lambda: nearest(sought, sought, NEIGHBORS + 1),
+        "graph": lambda: build_graph(points, torch.float32, home),
+        "network": torch.no_grad()(lambda: network.answer(levels)),
+        "whole": lambda: estimate(points, network, device=device),
+        "training step": _step(network, levels),
+    }
+    rounds = [
+        {name: seconds(call, device) for name, call in stages.items()} for _ in range(args.repeats)
+    ]
+    taken = {name: median(times[name] for times in rounds) for name in stages}
     with torch.no_grad():
-        stages: dict[str, Callable[[], object]] = {
-            "neighbour search": lambda: KDTree(points).query(points, k=NEIGHBORS + 1),
-            "graph": lambda: build_graph(points, torch.float32),
-            "network": lambda: network.answer(levels),
-            "whole": lambda: estimate(points, network),
-        }
-        rounds = [
-            {name: seconds(call) for name, call in stages.items()} for _ in range(args.repeats)
-        ]
-        taken = {name: median(times[name] for times in rounds) for name in stages}
         flops = multiply_adds(network, levels)
-    bandwidth, products = _bandwidth(), _products()
+    bandwidth, products = _bandwidth(device), _products(device)
     traffic = edge_bytes(network, levels) / bandwidth
     arithmetic = flops / products
     floor = taken["neighbour search"] + traffic + arithmetic
-    print(f"{args.points:,} points, {torch.get_num_threads()} threads, median of {args.repeats}")
+    print(f"{args.points:,} points, {_name(device)}, median of {args.repeats}")
     print(f"{bandwidth / 1e9:.1f} GB/s, {products / 1e9:.0f} GFLOP/s\n")
-    print(f"floor: {taken['neighbour search']:.2f} s search + {traffic:.2f} s edges", end="")
-    print(f" + {arithmetic:.2f} s multiply-adds = {floor:.2f} s")
-    for name in ("graph", "network", "whole"):
-        print(f"{name}: {taken[name]:.2f} s")
+    print(f"floor: {taken['neighbour search']:.3f} s search + {traffic:.3f} s edges", end="")
+    print(f" + {arithmetic:.3f} s multiply-adds = {floor:.3f} s")
+    for name in list(stages)[1:]:
+        print(f"{name}: {taken[name]:.3f} s")
     print(f"whole / floor: {taken['whole'] / floor:.1f}")
+    share = 3 * traffic / taken["training step"]
+    print(f"training: {share:.1%} of the bandwidth, were messages all that moves")
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """How long a call takes."""
+def _step(network: TensorFramesPointNet, levels: list[Level]) -> Callable[[], None]:
+    """Losses and gradients of one cloud, as in training."""
+    count = len(levels[0].receivers.moments)
+    batch = Batch(levels, torch.ones(count, 3) / np.sqrt(3), torch.ones(count), (count,))
+    device = levels[0].weights.device
+    batch, clouds = on_device(batch, device), Clouds.of_lengths(batch.lengths, device)
+    trained = network.requires_grad_()
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            found = trained(batch.levels)
+        turns = trained.voted(found, batch.levels)
+        losses = normal_losses(turns, found.side, batch.normals, batch.side_weight, clouds)
+        losses["loss"].backward()
+
+    return step
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cpu":
+        return f"{torch.get_num_threads()} threads"
+    return torch.cuda.get_device_name(device)
+
+
+def seconds(call: Callable[[], object], device: torch.device) -> float:
+    """How long a call takes, until a GPU has done it."""
     started = time.perf_counter()
     call()
+    if device.type != "cpu":
+        torch.cuda.synchronize(device)
     return time.perf_counter() - started
 
 
@@ -97,17 +137,17 @@ def _message_bytes(layer: torch.nn.Module) -> int:
     return 4 * layer.sender.out_features
 
 
-def _bandwidth() -> float:
+def _bandwidth(device: torch.device) -> float:
     """Bytes per second of a copy between large tensors, read and written."""
-    there, here = torch.zeros(2**26), torch.zeros(2**26)
-    best = min(seconds(lambda: here.copy_(there)) for _ in range(5))
+    there, here = (torch.zeros(2**26, device=device) for _ in range(2))
+    best = min(seconds(lambda: here.copy_(there), device) for _ in range(5))
     return 2 * 4 * 2**26 / best
 
 
-def _products() -> float:
+def _products(device: torch.device) -> float:
     """Floating-point operations per second of a large matrix product in float32."""
-    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
-    return 2 * 2048**3 / min(seconds(lambda: a @ b) for _ in range(5))
+    a, b = (torch.randn(2048, 2048, device=device) for _ in range(2))
+    return 2 * 2048**3 / min(seconds(lambda: a @ b, device) for _ in range(5))
 
 
 if __name__ == "__main__":

@@ -43,14 +43,15 @@ class Run(NamedTuple):
     gigabytes: float
 
 
-def load_ours(model: str) -> Tool:
+def load_ours(model: str, device: str) -> Tool:
     """Our estimator as the command uses it."""
-    from tfnormals.estimation import estimate
+    from tfnormals.estimation import estimate, pick_device
     from tfnormals.pretrained import load_model
 
     keep_freed_memory()
-    network = load_model(model)
-    return lambda points: estimate(points, network).normals
+    place = pick_device(device)
+    network = load_model(model).to(place)
+    return lambda points: estimate(points, network, device=place).normals
 
 
 def main() -> None:
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--shape-points", type=float, default=1e5, help="of each shape; 0: none")
     parser.add_argument("--tools", default=",".join(RIVALS), help="beside ours; all of them")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="shipped name or path")
+    parser.add_argument("--device", default="cpu", help="of ours: cpu, cuda or cuda:1")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds-limit", type=float, default=120, help="for a tool on a cloud")
     parser.add_argument("--plot", type=Path, help="seconds against points, as a picture")
@@ -86,7 +88,9 @@ def main() -> None:
 
 def _tools(args: argparse.Namespace) -> dict[str, Start]:
     """How the tools are started, ours first."""
-    ours = partial(SeparateTool, OURS, partial(load_ours, args.model), "", seconds_limit=3600)
+    ours = partial(
+        SeparateTool, OURS, partial(load_ours, args.model, args.device), "", seconds_limit=3600
+    )
     rivals = {name: RIVALS[name] for name in args.tools.split(",") if name}
     return {OURS: ours} | {
         name: partial(rival.start, rival.best, args.seconds_limit)

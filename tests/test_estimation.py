@@ -129,6 +129,16 @@ def test_a_cloud_on_the_gpu_gets_its_normals_there(small_network):
     assert np.median(angle_deg(normals.cpu().numpy(), expected)) < FLOAT32_MEDIAN_DEG
 
 
+def test_a_cloud_too_large_for_a_gpu_is_told_so(small_network, monkeypatch):
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(type(small_network), "answer", full)
+
+    with pytest.raises(CloudError, match=r"^300 points do not fit .* GPU; use --device cpu$"):
+        estimate_normals(cloud(), model=small_network)
+
+
 @pytest.mark.parametrize("integers", [np.int32, np.uint8])
 def test_whole_coordinates_give_float64(integers, small_network):
     points = np.round(cloud() * 50 + 100).astype(integers)

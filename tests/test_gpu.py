@@ -5,10 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
-from helpers import EXACT_DEG, FLOAT32_MEDIAN_DEG, ROUNDING
+from helpers import EXACT_DEG, FLOAT32_MEDIAN_DEG, LAYER, ROUNDING
 
 from tfnormals.data.batches import TrainingBatches
 from tfnormals.estimation import estimate
+from tfnormals.graph import build_graph
 from tfnormals.metrics import angle_deg
 from tfnormals.pretrained import DEFAULT_MODEL, RUN_MODEL, load_model
 from tfnormals.tensorframes import loops
@@ -26,6 +27,32 @@ def torus(count):
     u, v = rng.uniform(0, 2 * np.pi, (2, count))
     around = 1 + 0.4 * np.cos(v)
     return np.stack([around * np.cos(u), around * np.sin(u), 0.4 * np.sin(v)], 1)
+
+
+def every_level(graph):
+    return [*graph.levels, *graph.overview.levels]
+
+
+def test_the_graph_is_that_of_the_cpu():
+    pytest.importorskip("numba_cuda", reason="no numba-cuda, which builds graphs on a GPU")
+    points = torus(20_000)
+
+    here, there = build_graph(points), build_graph(points, device=GPU)
+
+    np.testing.assert_array_equal(here.order, there.order)
+    np.testing.assert_array_equal(here.inverse, there.inverse)
+    for a, b in zip(every_level(here), every_level(there), strict=True):
+        assert b.weights.device.type == "cuda"
+        near, other = a.receivers, b.to(torch.device("cpu")).receivers
+        assert torch.equal(near.neighbors.sort(0).values, other.neighbors.sort(0).values)
+        assert torch.equal(a.sampled, b.sampled.cpu())
+        assert torch.equal(a.parents, b.parents.cpu())
+        for one, moved in (
+            (near.frames, other.frames),
+            (near.moments, other.moments),
+            (a.weights, b.weights.cpu()),
+        ):
+            torch.testing.assert_close(one, moved, rtol=0, atol=LAYER)
 
 
 def test_exact_normals_are_those_of_the_cpu():

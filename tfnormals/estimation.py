@@ -100,7 +100,8 @@ def estimate_normals(
         arrays in the dtype of their coordinates.
 
     Raises:
-        CloudError: If there are too few distinct points or all lie on one line.
+        CloudError: If there are too few distinct points, all lie on one line, or a GPU has no
+            room for so many.
         ModelError: If the model is unknown or damaged.
         ValueError: If a shape is wrong, or viewpoint or direction is missing or of no use.
     """
@@ -158,7 +159,12 @@ def estimate(
     else:
         if whole is not None:
             whole = whole._replace(positions=whole.positions / unit_length)
-        found = _surface(used, _placed(network, dtype, device), orient, whole, on_progress)
+        try:
+            found = _surface(used, _placed(network, dtype, device), orient, whole, on_progress)
+        except torch.cuda.OutOfMemoryError as error:
+            raise CloudError(
+                f"{len(used):,} points do not fit into the memory of this GPU; use --device cpu"
+            ) from error
     unit, sure, cosine, symmetric, planar = found
     if orient == "none":
         sure = np.ones(len(unit))
