@@ -350,10 +350,10 @@ def _level(
 ) -> Level:
     n, device = stage.positions.shape[1], axes.device
     frames = space((3, 3, n), dtype, device)
-    moments = space((len(MOMENT_PARITY), n), dtype, device)
+    moments = space((n, len(MOMENT_PARITY)), dtype, device)
     here = stage.positions, stage.neighbors, stage.reach, stage.radius
     over_points(describe, n, (*here, axes, _TIE_BREAK, *wide[0], *wide[1]), (frames, moments))
     near = LazyNeighborhoods(
-        frames, stage.neighbors, stage.positions, stage.reach, stage.radius, moments.T
+        frames, stage.neighbors, stage.positions, stage.reach, stage.radius, moments
     )
     return Level(near, stage.sampled, parents, weights.to(dtype))

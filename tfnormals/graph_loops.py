@@ -1,6 +1,6 @@
 """The loops of the graph over points and their neighbours, compiled; see ``graph`` for the arrays.
 
-Every function fills the columns from ``start`` to ``stop`` of its last arguments.
+Every function fills what its last arguments tell of the points from ``start`` to ``stop``.
 """
 
 import math
@@ -166,7 +166,7 @@ def describe(
     frames: Real,
     moments: Real,
 ) -> None:
-    """Frames (3, 3, n) and moments (21, n) of neighbourhoods.
+    """Frames (3, 3, n) and moments (n, 21) of neighbourhoods.
 
     The plane comes from the covariance; two vectors in the plane give the first axis and the
     sign of the second; the third is their cross product (DESIGN.md section 2, trap 1: exact on
@@ -204,7 +204,7 @@ def describe(
             beside = _times(-1.0, beside)
         frame = first, beside, _cross(first, beside)
         for a in range(3):
-            moments[a, i] = math.sqrt(max(values[a], 0.0))
+            moments[i, a] = math.sqrt(max(values[a], 0.0))
             for b in range(3):
                 frames[a, b, i] = frame[a][b]
         _see(near_means, near_spreads, positions, radius, frame, 3, i, moments)
@@ -255,11 +255,11 @@ def _see(
     spread = _shared(_packed(spreads, i), trace)
     shift = _times(1 / radius, _sum(_column(means, i), -1.0, _column(positions, i)))
     for a in range(3):
-        moments[at + a, i] = _dot(frame[a], shift)
-        moments[at + 3 + a, i] = _dot(_applied(spread, frame[a]), frame[a])
-    moments[at + 6, i] = _dot(_applied(spread, frame[0]), frame[1])
-    moments[at + 7, i] = _dot(_applied(spread, frame[0]), frame[2])
-    moments[at + 8, i] = _dot(_applied(spread, frame[1]), frame[2])
+        moments[i, at + a] = _dot(frame[a], shift)
+        moments[i, at + 3 + a] = _dot(_applied(spread, frame[a]), frame[a])
+    moments[i, at + 6] = _dot(_applied(spread, frame[0]), frame[1])
+    moments[i, at + 7] = _dot(_applied(spread, frame[0]), frame[2])
+    moments[i, at + 8] = _dot(_applied(spread, frame[1]), frame[2])
 
 
 @compiled

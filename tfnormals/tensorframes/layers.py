@@ -239,7 +239,7 @@ class EdgeLayer(nn.Module):
         right, turning = self.receiver(seen), self.receiver.weight.index_select(1, self.odd)
         left = right.addmm(seen.index_select(1, self.odd).to(right), turning.T.to(right), alpha=-2)
         first, widen, second, _ = self.mlp
-        hidden = second(widen(first(self.norm(pooled + torch.stack([right, left])))))
+        hidden = second(widen(first(self.norm(torch.stack([right, left]).add_(pooled)))))
         scalars, vectors = self._said(hidden)
         moved = turned(vectors.to(own.dtype), frames, back=True)
         return Features(
@@ -253,10 +253,9 @@ class EdgeLayer(nn.Module):
         """
         (scalars, vectors), last = self.outputs, self.mlp[-1]
         assert isinstance(last, nn.Linear)
-        even = scalars + 2 * vectors
-        mean, difference = (hidden[0] + hidden[1]) / 2, (hidden[0] - hidden[1]) / 2
-        same = nn.functional.linear(mean, last.weight[:even], last.bias[:even])
-        along = nn.functional.linear(difference, last.weight[even:])
+        even, half = scalars + 2 * vectors, last.weight / 2
+        same = nn.functional.linear(hidden[0] + hidden[1], half[:even], last.bias[:even])
+        along = nn.functional.linear(hidden[0] - hidden[1], half[even:])
         arrows = torch.cat([same[:, scalars:].T, along.T]).view(3, vectors, -1)
         return Features(same[:, :scalars], arrows)
 
