@@ -20,6 +20,7 @@ Triple = tuple[float, float, float]
 Spread = tuple[float, float, float, float, float, float]
 """A symmetric matrix: xx, yy, zz, xy, xz, yz."""
 
+_NOTHING = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 _SWEEPS = 12
 """Of Jacobi's method at most; a matrix of three rows needs about five."""
 
@@ -124,12 +125,12 @@ def pool_gaussians(
             weight = envelope(squared_distance(positions, row, positions, i), reach[i])
             total += weight
             mean = _sum(mean, weight, _column(means_below, row))
-        mean, spread = _times(1 / total, mean), (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        mean, spread = _times(1 / total, mean), _NOTHING
         for j in range(len(neighbors)):
             row = neighbors[j, i]
             weight = envelope(squared_distance(positions, row, positions, i), reach[i]) / total
-            spread = _plus(spread, weight, _sum(_column(means_below, row), -1.0, mean))
-            spread = _added(spread, weight, _packed(spreads_below, row))
+            apart = _square(_sum(_column(means_below, row), -1.0, mean))
+            spread = _plus(_plus(spread, weight, apart), weight, _packed(spreads_below, row))
         for a in range(3):
             means[a, s] = mean[a]
         for c in range(6):
@@ -193,7 +194,7 @@ def describe(
     for i in range(start, stop):
         mean, second, spread = _measure(positions, neighbors, reach, radius, i)
         for a in range(3):
-            spread = _plus(spread, tie_break * (a + 1), across[a])
+            spread = _plus(spread, tie_break * (a + 1), _square(across[a]))
         values, normal = _plane(spread)
         for a in range(3):
             mean = _sum(mean, tie_break * (1.0, 0.6, 0.3)[a], across[a])
@@ -222,12 +223,12 @@ def _measure(
         total += weight
         mean, second = _sum(mean, weight, offset), _sum(second, weight * weight, offset)
     mean = _times(1 / total, mean)
-    spread = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    spread = _NOTHING
     for j in range(len(neighbors)):
         offset, weight = _neighbor(positions, neighbors, reach, radius, j, i)
-        spread = _plus(spread, weight, _sum(offset, -1.0, mean))
+        spread = _plus(spread, weight, _square(_sum(offset, -1.0, mean)))
     trace = spread[0] + spread[1] + spread[2]
-    return mean, _times(1 / (total * total), second), _shared(spread, trace)
+    return mean, _times(1 / (total * total), second), _plus(_NOTHING, 1 / trace, spread)
 
 
 @compiled
@@ -252,7 +253,7 @@ def _see(
 ) -> None:
     """Fills in nine moments of a wider neighbourhood of a point, seen in its frame."""
     trace = spreads[0, i] + spreads[1, i] + spreads[2, i] + 1e-12 * radius * radius
-    spread = _shared(_packed(spreads, i), trace)
+    spread = _plus(_NOTHING, 1 / trace, _packed(spreads, i))
     shift = _times(1 / radius, _sum(_column(means, i), -1.0, _column(positions, i)))
     for a in range(3):
         moments[i, at + a] = _dot(frame[a], shift)
@@ -313,22 +314,13 @@ def _in_plane(vector: Triple, normal: Triple) -> Triple:
 
 
 @compiled
-def _plus(spread: Spread, weight: float, v: Triple) -> Spread:
-    """A symmetric matrix plus so many times the product of a vector with itself."""
-    xx, yy, zz, xy, xz, yz = spread
-    x, y, z = weight * v[0], weight * v[1], weight * v[2]
-    return (
-        xx + x * v[0],
-        yy + y * v[1],
-        zz + z * v[2],
-        xy + x * v[1],
-        xz + x * v[2],
-        yz + y * v[2],
-    )
+def _square(v: Triple) -> Spread:
+    """The product of a vector with itself."""
+    return v[0] * v[0], v[1] * v[1], v[2] * v[2], v[0] * v[1], v[0] * v[2], v[1] * v[2]
 
 
 @compiled
-def _added(spread: Spread, factor: float, other: Spread) -> Spread:
+def _plus(spread: Spread, factor: float, other: Spread) -> Spread:
     """A symmetric matrix plus so many times another."""
     xx, yy, zz, xy, xz, yz = spread
     return (
@@ -339,13 +331,6 @@ def _added(spread: Spread, factor: float, other: Spread) -> Spread:
         xz + factor * other[4],
         yz + factor * other[5],
     )
-
-
-@compiled
-def _shared(spread: Spread, parts: float) -> Spread:
-    """A symmetric matrix divided by a number."""
-    xx, yy, zz, xy, xz, yz = spread
-    return xx / parts, yy / parts, zz / parts, xy / parts, xz / parts, yz / parts
 
 
 @compiled
