@@ -19,11 +19,9 @@ def launch(
     loop: Callable[..., None], count: int, given: Sequence[Any], filled: Sequence[Tensor]
 ) -> None:
     """Runs a compiled loop on the GPU of its tensors; see ``loops.over_points``."""
-    device = filled[0].device
-    assert device.index is not None
     read = tuple(_shared(one) if isinstance(one, Tensor) else one for one in given)
     into = tuple(map(_shared, filled))
-    with cuda.gpus[device.index]:
+    with cuda.gpus[filled[0].get_device()]:
         _kernel(loop)[-(-count // THREADS), THREADS](count, read, into)
 
 
