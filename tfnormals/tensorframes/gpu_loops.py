@@ -12,7 +12,10 @@ from numba import cuda
 from torch import Tensor
 
 THREADS = 128
-"""That share a processor at a time; NOT measured."""
+"""In a block, which one processor runs; NOT measured."""
+FEW = 16_384
+"""Points up to which each thread gets a block, and so the caches of a processor, to itself: where
+they are few, as blocks of points are, each has much to do; NOT measured."""
 
 
 def launch(
@@ -21,8 +24,9 @@ def launch(
     """Runs a compiled loop on the GPU of its tensors; see ``loops.over_points``."""
     read = tuple(_shared(one) if isinstance(one, Tensor) else one for one in given)
     into = tuple(map(_shared, filled))
+    threads = THREADS if count > FEW else 1
     with cuda.gpus[filled[0].get_device()]:
-        _kernel(loop)[-(-count // THREADS), THREADS](count, read, into)
+        _kernel(loop)[-(-count // threads), threads](count, read, into)
 
 
 def _shared(tensor: Tensor) -> Any:
