@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from types import FunctionType
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 from numba import cuda
 from torch import Tensor
@@ -25,7 +26,8 @@ def launch(
     read = tuple(_shared(one) if isinstance(one, Tensor) else one for one in given)
     into = tuple(map(_shared, filled))
     threads = THREADS if count > FEW else 1
-    with cuda.gpus[filled[0].get_device()]:
+    with cuda.gpus[filled[0].get_device()], catch_warnings():
+        filterwarnings("ignore", "Grid size")  # small clouds leave a GPU idle, that is known
         _kernel(loop)[-(-count // threads), threads](count, read, into)
 
 
