@@ -71,7 +71,7 @@ def pose(points: Array | Tensor) -> Pose:
 
     distance = torch.cat([centred(part).norm(dim=1) for part in parts])
     away = distance[distance > FLAT_TOLERANCE * distance.max()]
-    size = float(away.median()) if len(away) else 0.0
+    size = float(np.median(away.cpu().numpy())) if len(away) else 0.0
     scale = float(torch.stack([centred(part).abs().max() for part in parts]).max()) or 1.0
     spread = _sum((here := centred(part)).T @ here for part in parts).cpu().numpy()
     values, vectors = np.linalg.eigh(spread / scale**2 / count)
