@@ -125,7 +125,7 @@ def build_graph(
     canonical = _taken(canonical, 0, order)
     first = torch.ones_like(order, dtype=torch.bool)
     first[1:] = (canonical[1:] != canonical[:-1]).any(1)
-    inverse = torch.empty_like(order)
+    inverse = space(order.shape, torch.long, order.device)
     inverse[order] = first.cumsum(0) - 1
     if not first.all():
         order, canonical = order[first], canonical[first]
@@ -184,7 +184,8 @@ def _ordered(points: Array, device: torch.device) -> tuple[Pose, Tensor, Tensor,
         return [here, (here @ axes.T).round()]
 
     centred, canonical = chunked(turned, len(given), (0, 0), device)
-    return placed, centred, canonical, morton_order(canonical)
+    order = space((len(given),), torch.long, device).copy_(morton_order(canonical))
+    return placed, centred, canonical, order
 
 
 def _taken(whole: Tensor, axis: int, rows: Tensor) -> Tensor:
@@ -292,7 +293,7 @@ def _farthest_points(canonical: Tensor, ratio: int = RATIO) -> Tensor:
     blocks = -(-n // _BLOCK)
     starts = torch.arange(blocks + 1, device=device) * n // blocks
     width = -(-n // blocks)
-    points = canonical.T.to(torch.float32).contiguous()
+    points = space((3, n), torch.float32, device).copy_(canonical.T)
     nearest = torch.full((blocks, width), torch.inf, device=device)
     order, reach = torch.empty_like(nearest, dtype=torch.int16), torch.full_like(nearest, -1.0)
     for first in range(0, width, _STEPS):

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .storage import pieces
+from .tensorframes.loops import space
 
 BITS = 21
 """Of a coordinate, three of which make one number."""
@@ -23,7 +24,7 @@ def morton_order(points: Float[Tensor, "n 3"]) -> Int[Tensor, " n"]:
         """Where points are in a grid, and the fraction where they are in its cell."""
         return (points[rows] - low) / unit * (2**BITS - 1)
 
-    code = torch.empty(len(points), dtype=torch.long, device=points.device)
+    code = space((len(points),), torch.long, points.device)
     for part in pieces(len(points)):
         code[part] = _interleaved(cells(part))
     order = code.argsort()
