@@ -137,7 +137,8 @@ def estimate(
         points: (n, 3) coordinates, or (n, 2).
         network: The network for three dimensions; it is used in ``dtype`` on ``device``.
         dtype: float32, or float64 to check exactness.
-        device: Where the network runs; the graph is built on the CPU.
+        device: Where the network runs, and the graph is built if loops run there, see
+            ``loops_on``; otherwise that is done on the CPU.
         orient: See ``estimate_normals``.
         viewpoint: See ``estimate_normals``.
         toward: See ``estimate_normals``.
