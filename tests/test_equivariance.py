@@ -4,7 +4,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from helpers import one_hand_only
+from helpers import EXACT_DEG, one_hand_only
 
 from tfnormals import network
 from tfnormals.equivariance import (
@@ -19,6 +19,7 @@ from tfnormals.equivariance import (
 from tfnormals.errors import CloudError
 from tfnormals.estimators import Found, network_estimators
 from tfnormals.network import TensorFramesPointNet
+from tfnormals.pretrained import DEFAULT_MODEL, load_model
 from tfnormals.tensorframes import Neighborhoods, turned
 from tfnormals.voting import Directions
 
@@ -154,6 +155,17 @@ def test_network_of_shipped_size_follows_every_transform(builtin_rows, cloud, dt
 
     assert [row.transform for row in rows] == list(KINDS)
     assert [row for row in rows if not row.passed] == []
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_the_shipped_network_follows_every_transform(cloud):
+    """What trained weights make of rounding; of a lattice, where everything ties, it is most."""
+    estimators = network_estimators(load_model(DEFAULT_MODEL))[:1]
+    rows = [one.row for one in check(estimators, cloud, CLOUDS[cloud])]
+
+    bound = 2 * EXACT_DEG if cloud == "lattice" else EXACT_DEG
+    assert {row.dtype for row in rows} == {"float64"}
+    assert max(row.worst_deg for row in rows) < bound
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
