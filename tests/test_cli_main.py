@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from typing import get_args
@@ -111,3 +112,15 @@ def test_the_help_of_train_tells_the_true_defaults(capsys):
     told, config = capsys.readouterr().out, TrainingConfig()
     for value in (config.steps, config.batch_points, config.learning_rate, config.seed):
         assert f"({value})" in told
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_wait_without_spinning_unless_told_otherwise(given, expected, monkeypatch):
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    else:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+
+    run_cli("--version")
+
+    assert os.environ["OMP_WAIT_POLICY"] == expected

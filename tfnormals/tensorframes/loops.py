@@ -8,8 +8,9 @@ machine slow each other twenty times.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache, reduce
 from importlib.util import find_spec
 from itertools import pairwise
@@ -29,7 +30,7 @@ other between their many operations (100 000 points on two: 1.56 s with 4096, 1.
 
 GPU_CHUNK = 1 << 18
 """The same on a GPU, where a chunk is to keep thousands of cores busy; NOT measured."""
-FEW = 512
+FEW = 1024
 """Points for which starting threads takes longer than the work."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -187,8 +188,11 @@ def chunked(
         axes: The axis of the points in each of the tensors.
         device: Where this is done: a GPU takes larger chunks, one after the other.
     """
-    if torch.is_grad_enabled() or count <= FEW:
+    if torch.is_grad_enabled():
         return some(slice(0, count))
+    if count <= FEW:
+        with _one_thread():
+            return some(slice(0, count))
     alone = device.type != "cpu"
     whole: list[Tensor] = []
     lock = Lock()
@@ -203,6 +207,17 @@ def chunked(
 
     in_chunks(work, count, GPU_CHUNK if alone else CHUNK, threads=1 if alone else None)
     return whole
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Operations of torch on one core, as a team of threads takes longer to wake than these."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def rowwise(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
