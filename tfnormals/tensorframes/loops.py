@@ -188,7 +188,7 @@ def chunked(
         axes: The axis of the points in each of the tensors.
         device: Where this is done: a GPU takes larger chunks, one after the other.
     """
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return some(slice(0, count))
     if count <= FEW:
         with _one_thread():
