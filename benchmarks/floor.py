@@ -26,7 +26,7 @@ from tfnormals.morton import morton_order
 from tfnormals.network import TensorFramesPointNet, measured_levels
 from tfnormals.pretrained import DEFAULT_MODEL, load_model
 from tfnormals.tensorframes import EdgeLayer
-from tfnormals.tensorframes.loops import loops_on
+from tfnormals.tensorframes.loops import place_of_loops
 from tfnormals.training import Clouds, normal_losses, on_device
 
 
@@ -40,7 +40,7 @@ def main() -> None:
     args = parser.parse_args()
     keep_freed_memory()  # as the command does
     device = pick_device(args.device)
-    home = device if loops_on(device) else torch.device("cpu")
+    home = place_of_loops(device)
     points, network = bumpy_torus(args.points), load_model(args.model).to(device)
     points = points[morton_order(torch.from_numpy(points)).numpy()]
     sought = torch.from_numpy(points).to(home)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .geometry import Array
@@ -145,9 +144,7 @@ def _outside(low: Array, high: Array, box: int, queries: Array, q: int) -> float
 
 
 @compiled
-def _scan(
-    points: Array, box: int, queries: Array, q: int, squared: Array, found: NDArray[np.int32]
-) -> None:
+def _scan(points: Array, box: int, queries: Array, q: int, squared: Array, found: Nearest) -> None:
     """Takes those points of a smallest box that are nearer than the farthest one found."""
     for i in range(box * LEAF, min((box + 1) * LEAF, len(points))):
         apart = 0.0

@@ -32,7 +32,7 @@ from .orientation import (
 from .pretrained import DEFAULT_MODEL, load_model
 from .storage import pieces, room
 from .tensorframes import LazyNeighborhoods
-from .tensorframes.loops import loops_on
+from .tensorframes.loops import place_of_loops
 
 Orient = Literal["outward", "viewpoint", "toward", "none"]
 OnProgress = Callable[[int, int], None]
@@ -137,8 +137,7 @@ def estimate(
         points: (n, 3) coordinates, or (n, 2).
         network: The network for three dimensions; it is used in ``dtype`` on ``device``.
         dtype: float32, or float64 to check exactness.
-        device: Where the network runs, and the graph is built if loops run there, see
-            ``loops_on``; otherwise that is done on the CPU.
+        device: Where the network runs; the graph is built at its ``place_of_loops``.
         orient: See ``estimate_normals``.
         viewpoint: See ``estimate_normals``.
         toward: See ``estimate_normals``.
@@ -211,7 +210,7 @@ def overview(
     network = _placed(network, torch.float32, device)
     graph = _graph_for(network, points / power_of_two(points))
     with torch.no_grad():
-        sides = _sided(_answered(graph, network), graph, network)
+        sides = _sided(_answered(graph.levels, network), graph, network)
     where = torch.from_numpy(points[graph.order].T)
     return Whole(sides.answer.to("cpu"), where, sides.left.cpu())
 
@@ -227,7 +226,7 @@ def _surface(
     graph = _graph_for(network, points)
     planar = graph.pose.dimensions < 3 and whole is None
     with torch.no_grad():
-        answer = _answered(graph, network, on_progress)
+        answer = _answered(graph.levels, network, on_progress)
         if planar or orient != "outward":
             answer = _above(answer, graph.pose) if planar else answer
             sides = Settled(answer, torch.zeros_like(answer.logit))
@@ -260,9 +259,10 @@ def _spread_out(known: Tensor, inverse: Int[Tensor, " n"]) -> Array:
 
 
 def _answered(
-    graph: Graph, network: TensorFramesPointNet, on_progress: OnProgress | None = None
+    levels: list[Level], network: TensorFramesPointNet, on_progress: OnProgress | None = None
 ) -> Answer:
-    return network.answer(_placed_levels(graph.levels, network), on_progress)
+    place = next(network.parameters()).device
+    return network.answer([level.to(place) for level in levels], on_progress)
 
 
 def _told(first: Answer, positions: Array, graph: Graph, whole: Whole) -> Settled:
@@ -298,7 +298,7 @@ def _sided(answer: Answer, graph: Graph, network: TensorFramesPointNet) -> Settl
 
     def look(overview: Overview) -> tuple[Placed, Tensor]:
         finest = overview.levels[0]
-        seen = placed(network.answer(_placed_levels(overview.levels, network)), finest)
+        seen = placed(_answered(overview.levels, network), finest)
         heard = agreed(seen, finest.receivers.neighbors, OVERVIEW_ROUNDS)
         return seen._replace(answer=heard), overview.near
 
@@ -316,15 +316,9 @@ def _sided(answer: Answer, graph: Graph, network: TensorFramesPointNet) -> Settl
 
 
 def _graph_for(network: TensorFramesPointNet, points: Array) -> Graph:
-    """The graph of points, in the type of the network, and where that is if loops run there."""
+    """The graph of points, in the type of the network, as near to it as loops run."""
     weight = next(network.parameters())
-    return build_graph(points, weight.dtype, weight.device if loops_on(weight.device) else "cpu")
-
-
-def _placed_levels(levels: list[Level], network: TensorFramesPointNet) -> list[Level]:
-    """The levels where the network is."""
-    place = next(network.parameters()).device
-    return levels if levels[0].weights.device == place else [one.to(place) for one in levels]
+    return build_graph(points, weight.dtype, place_of_loops(weight.device))
 
 
 def _placed(

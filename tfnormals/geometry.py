@@ -69,11 +69,12 @@ def pose(points: Array | Tensor) -> Pose:
     def centred(part: Tensor) -> Tensor:
         return part.sub(centre).sub_(middle)  # twice: a far origin rounds the first
 
-    distance = torch.cat([centred(part).norm(dim=1) for part in parts])
+    seen = [(h.norm(dim=1), h.abs().max(), h.T @ h) for h in map(centred, parts)]
+    distances, scales, spreads = zip(*seen, strict=True)
+    distance = torch.cat(distances)
     away = distance[distance > FLAT_TOLERANCE * distance.max()]
     size = float(np.median(away.cpu().numpy())) if len(away) else 0.0
-    scale = float(torch.stack([centred(part).abs().max() for part in parts]).max()) or 1.0
-    spread = _sum((here := centred(part)).T @ here for part in parts).cpu().numpy()
+    scale, spread = float(max(scales)) or 1.0, _sum(spreads).cpu().numpy()
     values, vectors = np.linalg.eigh(spread / scale**2 / count)
     values, axes = np.maximum(values[::-1], 0.0), vectors.T[::-1].copy()
     extent = np.sqrt(values)

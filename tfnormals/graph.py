@@ -116,7 +116,7 @@ def build_graph(
         points: (n, 3) finite coordinates with at least ``MIN_POINTS`` distinct positions that
             are not all on one line. Exact duplicates share one node.
         dtype: Of frames, moments and weights. Decisions, and what they rest on, are float64.
-        device: Where it is built and stays, one where ``loops_on`` finds that loops run.
+        device: Where it is built and stays, one that is a ``place_of_loops``.
 
     Raises:
         CloudError: If there are fewer distinct points or all lie on one line.
@@ -142,7 +142,8 @@ def build_graph(
     overview = Overview(_described(stages[skipped:], axes, dtype), near, skipped)
 
     def further() -> Iterator[Overview]:
-        left = _without(torch.arange(len(below.canonical)).to(below.sampled), below.sampled)
+        rows = torch.arange(len(below.canonical), device=below.sampled.device)
+        left = _without(rows, below.sampled)
         for parts in range(RATIO - 1, 0, -1):
             if len(left) < parts * MIN_POINTS:
                 return

@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
         argv: What follows the program's name; by default that of the process.
     """
     keep_freed_memory()
-    # read when torch is loaded: teams of threads that spin slow two commands 7 to 18 times
+    # read when torch is loaded: teams of threads that spin slow two commands 3 to 18 times
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(argv, prog_name="tfnormals")

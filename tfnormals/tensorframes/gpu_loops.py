@@ -23,7 +23,7 @@ def launch(
     loop: Callable[..., None], count: int, given: Sequence[Any], filled: Sequence[Tensor]
 ) -> None:
     """Runs a compiled loop on the GPU of its tensors; see ``loops.over_points``."""
-    read = tuple(_shared(one) if isinstance(one, Tensor) else one for one in given)
+    read = tuple(_shared(one.contiguous()) if isinstance(one, Tensor) else one for one in given)
     into = tuple(map(_shared, filled))
     threads = THREADS if count > FEW else 1
     with cuda.gpus[filled[0].get_device()], catch_warnings():
@@ -33,7 +33,7 @@ def launch(
 
 def _shared(tensor: Tensor) -> Any:
     """The memory of a tensor, as numba knows it."""
-    return cuda.as_cuda_array(tensor.detach().contiguous())  # type: ignore[no-untyped-call]
+    return cuda.as_cuda_array(tensor.detach())  # type: ignore[no-untyped-call]
 
 
 @cache

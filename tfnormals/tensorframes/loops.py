@@ -60,9 +60,10 @@ def compilable(tensor: Tensor) -> bool:
     return plain and not torch.compiler.is_compiling()
 
 
-def loops_on(device: torch.device) -> bool:
-    """Whether loops may run there: on a CPU, and on a GPU if there is numba-cuda."""
-    return device.type == "cpu" or (device.type == "cuda" and find_spec("numba_cuda") is not None)
+def place_of_loops(device: torch.device) -> torch.device:
+    """Where loops run for what is there: on the GPU if there is numba-cuda, else on the CPU."""
+    there = device.type == "cuda" and find_spec("numba_cuda") is not None
+    return device if there else torch.device("cpu")
 
 
 def array(tensor: Tensor) -> NDArray[Any]:
