@@ -222,7 +222,7 @@ def labelled():
 def test_normals_belong_to_their_points(source):
     """The third axis of a frame is close to the true normal where noise is small."""
     sines = []
-    for one in validation_clouds([source] * 4, 4, 2000)[::2]:
+    for one in validation_clouds([source] * 8, 16, 2000)[::2]:
         axes = one.levels[0].receivers.frames[2].T
         sines.append(float(torch.linalg.cross(axes, one.normals).norm(dim=1).median()))
 

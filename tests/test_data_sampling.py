@@ -85,9 +85,9 @@ def test_rooms_are_seen_mostly_from_inside_or_above():
     surface, rng = hollow_box(), generator(9)
     kinds = [training_sample(surface, 200, rng).kind for _ in range(200)]
     assert np.mean(["inside" in kind or "lidar" in kind for kind in kinds]) == pytest.approx(
-        0.5, abs=0.1
+        0.6, abs=0.1
     )
-    assert np.mean(["above" in kind for kind in kinds]) == pytest.approx(0.15, abs=0.08)
+    assert np.mean(["above" in kind for kind in kinds]) == pytest.approx(0.12, abs=0.08)
 
 
 def test_crop_is_the_neighborhood_of_one_point():
@@ -161,31 +161,23 @@ def test_training_mixture_is_clean_noisy_rounded_and_duplicated(mixture):
     assert 0.01 < np.mean(few_values) < 0.2
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        "crop",
-        "depth_view_sample",
-        "eyes_above",
-        "eyes_around",
-        "inside_scan_sample",
-        "scan_sample",
-        "thinned_sample",
-    ],
-)
+SCANS = ["depth_view_sample", "inside_scan_sample", "moved_view_sample", "scan_sample"]
+
+
+@pytest.mark.parametrize("part", ["crop", "eyes_above", "eyes_around", "thinned_sample", *SCANS])
 def test_training_mixture_uses_every_kind(part, monkeypatch):
     calls = []
     original = getattr(sampling, part)
     monkeypatch.setattr(sampling, part, lambda *args: calls.append(part) or original(*args))
     rng = generator(7)
-    for _ in range(250):
+    for _ in range(400):
         training_sample(box(1, 2, 3), 100, rng)
     assert len(calls) >= 3
 
 
 def test_shape_that_can_hardly_be_scanned_is_sampled_instead(monkeypatch):
     nothing = np.empty((0, 3))
-    for scan in ("scan_sample", "inside_scan_sample", "depth_view_sample"):
+    for scan in SCANS:
         monkeypatch.setattr(sampling, scan, lambda *_: (nothing, nothing, nothing))
     monkeypatch.setattr(corruption, "HOLES_SHARE", 0.0)
     rng = generator(8)

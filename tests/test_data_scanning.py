@@ -3,17 +3,21 @@
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial import cKDTree
 from solids import box, hollow_box, sphere, surface_of
 
 from tfnormals.data.scanning import (
     EXACT,
     NADIR_CONE,
     STATION_CLEARANCE,
+    WALK,
     Sensor,
     depth_view_sample,
+    diagonal,
     eyes_above,
     eyes_around,
     inside_scan_sample,
+    moved_view_sample,
     random_sensor,
     scan_sample,
 )
@@ -184,8 +188,31 @@ def test_a_depth_view_is_one_picture_of_the_walls(seed):
     assert (rays @ middle).min() > np.cos(np.radians(60))
 
 
-def test_a_depth_camera_needs_a_place_to_stand():
-    assert depth_view_sample(box(1, 2, 3), 1000, generator())[0].shape == (0, 3)
+@pytest.mark.parametrize("sample", [depth_view_sample, moved_view_sample])
+def test_a_depth_camera_needs_a_place_to_stand(sample):
+    assert sample(box(1, 2, 3), 1000, generator())[0].shape == (0, 3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_merged_pictures_cover_walls_evenly_and_see_their_insides(seed):
+    surface = hollow_box()
+    points, normals, eyes = moved_view_sample(surface, 3000, generator(seed))
+    places = np.unique(eyes, axis=0)
+    assert 2700 <= len(points) <= 3000
+    assert 2 <= len(places) <= 12
+    assert np.ptp(places, axis=0).max() <= 2 * WALK * diagonal(surface)
+    assert ((eyes - points) * normals).sum(1).min() > 0
+    nearest = cKDTree(points).query(points, 2)[0][:, 1]
+    assert nearest.std() / nearest.mean() < 0.35  # 0.52 at random
+
+
+def test_a_mean_of_a_cell_stays_on_its_wall():
+    surface = hollow_box()
+    points, _, _ = moved_view_sample(surface, 20_000, generator(2))
+    inner = 0.9 * surface.vertices.max()
+    off = np.abs(np.abs(points).max(1) - inner)
+    assert np.mean(off < ROUNDING) > 0.9
+    assert off.max() < 0.05
 
 
 def test_range_noise_lies_along_the_ray():
@@ -203,6 +230,23 @@ def test_noise_of_a_depth_camera_grows_with_distance():
     far = np.linalg.norm(points - eyes, axis=1)
     near = far < np.median(far)
     assert off[~near].mean() > 1.5 * off[near].mean() > 0
+
+
+def test_depths_of_a_camera_lie_in_steps_that_grow_with_distance():
+    surface, eye = box(1, 2, 3), np.array([1.0, -1.5, 0.8])
+    sensor = Sensor(step=0.01)
+    points, _, eyes = scan_sample(surface, 4000, generator(), eye[None], sensor)
+    forward = -eye / np.linalg.norm(eye)
+    depths = (points - eyes) @ forward
+    steps = np.unique(depths.round(9))
+    exact = scan_sample(surface, 4000, generator(), eye[None])
+    off = np.linalg.norm(points - exact[0], axis=1)
+    assert 50 < len(steps) < 100
+    rounded = -np.diff(1 / steps)
+    rounded /= rounded.min()
+    np.testing.assert_allclose(rounded, np.round(rounded), atol=1e-5)
+    assert np.diff(steps)[-1] > 1.5 * np.diff(steps)[0]
+    assert 0.1 < off.mean() / 0.01 / diagonal(surface) < 0.5
 
 
 def test_fading_takes_echoes_at_grazing_rays_only():
@@ -233,6 +277,6 @@ def test_views_that_misfit_are_rigidly_off():
 def test_sensors_are_of_all_kinds_and_say_so():
     rng = generator()
     told = [str(random_sensor(rng)) for _ in range(60)]
-    for words in ("growing", "fade", "misregistered"):
+    for words in ("growing", "steps", "fade", "misregistered"):
         assert 5 < sum(words in one for one in told) < 55
     assert str(EXACT) == "range noise 0.00%"

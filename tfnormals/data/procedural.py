@@ -82,16 +82,16 @@ FAMILIES: dict[str, tuple[Maker, ...]] = {
 }
 # plain solids are learnt quickly; thin, branching and separate ones need more practice
 WEIGHTS = {
-    "machined": 0.13,
-    "thin": 0.15,
+    "machined": 0.11,
+    "thin": 0.14,
     "sheets": 0.09,
-    "sweep": 0.10,
-    "lattice": 0.09,
-    "scene": 0.10,
+    "sweep": 0.09,
+    "lattice": 0.08,
+    "scene": 0.09,
     "organic": 0.08,
     "lowpoly": 0.05,
     "profile": 0.07,
-    "rooms": 0.08,
+    "rooms": 0.14,
     "outdoors": 0.06,
 }
 COMBINED_SHARE = 0.08  # surfaces put together from two families

@@ -3,12 +3,20 @@
 import numpy as np
 from manifold3d import CrossSection, Manifold
 
+from .procedural_bodies import blob
 from .procedural_frames import shelf, table
 from .procedural_parts import Array, area, block, log_uniform, minus, placed, rod, union
+from .procedural_solids import boolean_solid, lathe_part
+from .procedural_thin import draped_sheet, open_box, vessel
 
 # corners (x0, y0, x1, y1) of rectangular rooms, between the middles of their walls; (r, 4)
 Plan = Array
 
+BULKY = table, shelf, None, None
+SMALLER = boolean_solid, blob, lathe_part, vessel, open_box, draped_sheet
+"""What stands in rooms; None is a plain block."""
+SMALLER_SHARE = 0.35
+COARSENESS = 0.005  # of what stands in rooms, in its diagonals, as a storey is full of it
 MARGIN = 1e-3  # by which parts reach into each other, so that they are joined
 
 
@@ -140,14 +148,34 @@ def _contents(rng: np.random.Generator, one: Array, height: float, t: float) -> 
     if rng.random() < 0.2:
         stairs = _stairs(rng, size, height).translate((*(one[:2] + t / 2 - MARGIN), -MARGIN))
         parts.append(stairs)
-    for _ in range(int(rng.integers(0, 5))):
-        kind, extent = int(rng.integers(3)), rng.uniform(0.12, 0.4, 2) * size
-        high = height * (rng.uniform(0.5, 0.9) if kind == 1 else rng.uniform(0.15, 0.5))
-        thing = (table(rng), shelf(rng), block((1, 1, 1)))[kind]
+    for _ in range(int(rng.integers(0, 8))):
+        makers = SMALLER if rng.random() < SMALLER_SHARE else BULKY
+        extent = rng.uniform(0.1, 0.4, 2) * size
+        maker = makers[int(rng.integers(len(makers)))]
+        thing = block((1, 1, 1)) if maker is None else maker(rng)
+        high = height * (rng.uniform(0.5, 0.9) if maker is shelf else rng.uniform(0.15, 0.5))
         turn = int(rng.integers(4))
         at = one[:2] + t / 2 + extent / 2 + rng.uniform(0.02, 0.98, 2) * (size - extent)
         parts.append(_fitted(thing.rotate((0, 0, 90 * turn)), (*extent, high), at))
+    for _ in range(int(rng.integers(0, 4))):
+        parts.append(_on_wall(rng, one, height, t))
     return parts
+
+
+def _on_wall(rng: np.random.Generator, one: Array, height: float, t: float) -> Manifold:
+    """A picture, screen, radiator or cupboard on one wall of a room."""
+    axis, side, size = int(rng.integers(2)), int(rng.integers(2)), one[2:] - one[:2] - t
+    spans = np.array([0.0, 0.0, height * rng.uniform(0.1, 0.5)])
+    spans[1 - axis] = size[1 - axis] * rng.uniform(0.1, 0.5)
+    spans[axis] = log_uniform(rng, 0.01, 0.1) * size[axis]
+    low, high = (
+        np.append(one[:2] + t / 2, 0.05 * height),
+        np.append(one[2:] - t / 2, 0.95 * height),
+    )
+    at = low + spans / 2 + rng.random(3) * (high - low - spans)
+    inward = spans[axis] / 2 - MARGIN
+    at[axis] = high[axis] - inward if side else low[axis] + inward
+    return block(tuple(spans), tuple(at))
 
 
 def _column(
@@ -176,6 +204,7 @@ def _stairs(rng: np.random.Generator, size: Array, height: float) -> Manifold:
 def _fitted(thing: Manifold, size: tuple[float, float, float], at: Array) -> Manifold:
     """A thing stretched to a size, standing on the floor around a point."""
     box = np.array(thing.bounding_box()).reshape(2, 3)
+    thing = thing.simplify(COARSENESS * float(np.linalg.norm(box[1] - box[0])))
     scale = np.array(size) / (box[1] - box[0])
     foot = np.array([*box.mean(0)[:2], box[0, 2]])
     return placed(thing, np.diag(scale), np.array([*at, -MARGIN]) - scale * foot)

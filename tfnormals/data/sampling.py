@@ -20,6 +20,7 @@ from .scanning import (
     eyes_above,
     eyes_around,
     inside_scan_sample,
+    moved_view_sample,
     random_sensor,
     scan_sample,
 )
@@ -32,12 +33,12 @@ PARTIAL_WEIGHT = 0.6
 general."""
 UNDECIDABLE_WEIGHT = 0.2
 """Weight of the side on crops, which may not show which side is inside."""
-SCAN_SHARES = {"rooms": (0.5, 0.15), "outdoors": (0.25, 0.45)}
+SCAN_SHARES = {"rooms": (0.6, 0.12), "outdoors": (0.25, 0.45)}
 """By family, the share of scans from inside, where there is room for a scanner, and from above."""
-OTHER_SHARES = 0.06, 0.015
+OTHER_SHARES = 0.07, 0.015
 AROUND_SHARE = 1 / 6  # scans from all around, of the other clouds
 RINGS_SHARE = 0.1  # of scans from inside; at 25 % clouds of striped density became worse
-DEPTH_VIEW_SHARE = 0.3  # of scans from inside
+DEPTH_VIEW_SHARE, MOVED_SHARE = 0.25, 0.35  # of scans from inside
 MOST_DRAWN = 300_000  # points that a crop is taken from
 
 
@@ -198,9 +199,12 @@ def _random_scan(surface: Surface, points: int, rng: np.random.Generator) -> Sam
 def _inside_scan(
     surface: Surface, points: int, rng: np.random.Generator, sensor: Sensor
 ) -> tuple[Scan, str]:
-    """A depth view, one to four laser scanners, or as many lidars of 16 to 64 rings."""
-    if rng.random() < DEPTH_VIEW_SHARE:
+    """A depth view, several merged, or one to four laser scanners or lidars of 16 to 64 rings."""
+    way = rng.random()
+    if way < DEPTH_VIEW_SHARE:
         return depth_view_sample(surface, points, rng, sensor), "depth view inside"
+    if way < DEPTH_VIEW_SHARE + MOVED_SHARE:
+        return moved_view_sample(surface, points, rng, sensor), "moved views inside"
     stations, rings, kind = int(rng.integers(1, 5)), None, "scanners inside"
     if rng.random() < RINGS_SHARE:
         lowest, highest = rng.uniform(-HIGHEST_RING, -10), rng.uniform(2, HIGHEST_RING)

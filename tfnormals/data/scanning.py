@@ -1,7 +1,7 @@
 """What virtual scanners see of closed surfaces: always the side that is turned to them.
 
 Depth cameras outside, and inside laser scanners, spinning lidars and depth cameras that stand in
-free space. "Diagonal" is that of the bounding box of the whole surface.
+free space or are moved about there. "Diagonal" is that of the bounding box of the whole surface.
 """
 
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .corruption import directions
+from .procedural_parts import log_uniform
 from .rendering import Camera, Faces, Floats, Seen, camera_at, faces_of, render, windings
 from .surfaces import Surface
 
@@ -24,6 +25,11 @@ ROWS_PER_RING = 6  # rows of pixels from which the nearest to a ring is picked, 
 FEWEST_ROWS = 128
 NADIR_CONE = 20.0  # degrees from the vertical in which cameras above look down
 LOOKS = 4  # directions that a depth camera tries for the fullest picture
+WALK = 0.12  # farthest that a moved camera goes from where it starts along each axis, in diagonals
+TURNS = 35.0, 12.0  # degrees that its pictures are turned aside and up: standard deviations
+STEPPED_SHARE = 0.6  # of the sensors whose noise grows
+PIXELS_PER_CELL = 3  # measured points for each that is left when pictures are merged
+HALVINGS = 16  # of the interval in which the size of the cells is sought
 
 Scan = tuple[Floats, Floats, Floats]
 """Points, outward unit normals of their faces, and positions of their scanners; all (n, 3)."""
@@ -35,6 +41,8 @@ class Sensor(NamedTuple):
     Attributes:
         range_noise: Standard deviation along the ray at the median distance, in diagonals.
         growth: Power of the distance with which that grows; 2 for depth cameras.
+        step: By which depths are rounded at the median distance, in diagonals, growing with its
+            square, as disparities in whole pixels do.
         fading: Cosine between ray and normal below which more and more echoes are lost.
         misfit: How far views are off: standard deviation of their turns in radians and of their
             shifts in diagonals, for each axis.
@@ -42,11 +50,13 @@ class Sensor(NamedTuple):
 
     range_noise: float = 0.0
     growth: float = 0.0
+    step: float = 0.0
     fading: float = 0.0
     misfit: float = 0.0
 
     def __str__(self) -> str:
         told = f"range noise {self.range_noise:.2%}{' growing with distance' * (self.growth > 0)}"
+        told += f", depths in steps of {self.step:.2%}" * (self.step > 0)
         told += f", echoes fade below cosine {self.fading:.2f}" * (self.fading > 0)
         return told + f", misregistered by {self.misfit:.2%}" * (self.misfit > 0)
 
@@ -55,12 +65,17 @@ EXACT = Sensor()
 
 
 def random_sensor(rng: np.random.Generator) -> Sensor:
-    """Range noise of 0 to 0.3 %, in a third growing; half fade, 30 % are 0.05 to 0.5 % off."""
+    """Range noise of 0 to 0.3 %, in a third growing, most of these in steps of 0.02 to 0.3 %.
+
+    Half fade, 30 % are 0.05 to 0.5 % off.
+    """
+    grows = rng.random() < 1 / 3
     return Sensor(
         range_noise=rng.uniform(0, 0.003),
-        growth=float(rng.choice([0.0, 0.0, 2.0])),
+        growth=2.0 if grows else 0.0,
+        step=log_uniform(rng, 2e-4, 3e-3) if grows and rng.random() < STEPPED_SHARE else 0.0,
         fading=rng.uniform(0.2, 0.6) if rng.random() < 0.5 else 0.0,
-        misfit=float(np.exp(rng.uniform(*np.log([5e-4, 5e-3])))) if rng.random() < 0.3 else 0.0,
+        misfit=log_uniform(rng, 5e-4, 5e-3) if rng.random() < 0.3 else 0.0,
     )
 
 
@@ -158,19 +173,25 @@ def depth_view_sample(
     It is 4 pixels wide for 3 high, 50 to 90 degrees wide, upright, and looks 40 degrees down to 15
     up, where it sees most. Nothing is returned where there is no place, or little to see.
     """
-    faces, reach = faces_of(surface), float(np.tan(np.radians(rng.uniform(25, 45))))
-    views, share = [], 0.0
-    for station in _stations(surface, rng, 1):
-        looks = [_look(*np.radians(rng.uniform([0, -40], [360, 15]))) for _ in range(LOOKS)]
-        cameras = [camera_at(surface, faces, station.eye, axes, reach) for axes in looks]
-        filled = [len(render(c, STATION_SIDE, STATION_SIDE, 0.75).faces) for c in cameras]
-        best = cameras[int(np.argmax(filled))]
-        share = max(filled) / STATION_SIDE**2
-        if share >= STATION_FILL:
-            rows = np.sqrt(0.75 * SPARE * count / share)
-            seen = render(best, int(np.ceil(rows)), int(np.ceil(rows / 0.75)), 0.75)
-            views.append(_View(station.eye, best, seen))
+    views = _pictures(surface, rng, SPARE * count, 1)
     return _measured(surface, views, count, sensor, rng)
+
+
+def moved_view_sample(
+    surface: Surface,
+    count: int,
+    rng: np.random.Generator,
+    sensor: Sensor = EXACT,
+) -> Scan:
+    """What 2 to 12 pictures of a depth camera that is moved about show, merged.
+
+    The first is that of `depth_view_sample`, the others are taken nearby and turned aside. Of all
+    points in a cell of a grid their mean is left, as reconstructions do: the density is even and
+    does not tell where the camera was.
+    """
+    views = _pictures(surface, rng, PIXELS_PER_CELL * count, int(rng.integers(2, 13)))
+    seen = sum(len(view.seen.faces) for view in views)
+    return _merged(_measured(surface, views, seen, sensor, rng), count)
 
 
 def diagonal(surface: Surface) -> float:
@@ -200,10 +221,47 @@ class _Station(NamedTuple):
     fill: float
 
 
-def _stations(surface: Surface, rng: np.random.Generator, count: int) -> list[_Station]:
-    """Up to so many places for scanners, found by trial."""
+def _pictures(
+    surface: Surface, rng: np.random.Generator, points: float, pictures: int
+) -> list[_View]:
+    """So many of a depth camera, with so many points in all; the first sees most.
+
+    The others are taken nearby and turned aside. Fewer where free space is rare, none where there
+    is little to see.
+    """
+    faces, reach = faces_of(surface), float(np.tan(np.radians(rng.uniform(25, 45))))
+    views: list[_View] = []
+    for station in _stations(surface, rng, 1):
+        looks = np.radians(rng.uniform([0, -40], [360, 15], (LOOKS, 2)))
+        cameras = [camera_at(surface, faces, station.eye, _look(*look), reach) for look in looks]
+        filled = [len(render(c, STATION_SIDE, STATION_SIDE, 0.75).faces) for c in cameras]
+        share = max(filled) / STATION_SIDE**2
+        if share < STATION_FILL:
+            continue
+        around = station.eye + WALK * diagonal(surface) * np.array([[-1], [1]])
+        eyes = [one.eye for one in _stations(surface, rng, pictures - 1, around)]
+        turns = np.radians(TURNS) * rng.normal(size=(len(eyes), 2))
+        moved = [
+            camera_at(surface, faces, eye, _look(*look), reach)
+            for eye, look in zip(eyes, looks[np.argmax(filled)] + turns, strict=True)
+        ]
+        rows = np.sqrt(0.75 * points / share / (1 + len(eyes)))
+        size = int(np.ceil(rows)), int(np.ceil(rows / 0.75)), 0.75
+        for eye, camera in zip(
+            [station.eye, *eyes], [cameras[np.argmax(filled)], *moved], strict=True
+        ):
+            views.append(_View(eye, camera, render(camera, *size)))
+    return views
+
+
+def _stations(
+    surface: Surface, rng: np.random.Generator, count: int, box: Floats | None = None
+) -> list[_Station]:
+    """Up to so many places for scanners in a box, (2, 3), or in that of the surface, by trial."""
+    if count == 0:
+        return []
     faces = faces_of(surface)
-    low, high = surface.vertices.min(0), surface.vertices.max(0)
+    low, high = (surface.vertices.min(0), surface.vertices.max(0)) if box is None else box
     places = rng.uniform(low, high, (2 * STATION_TRIES * count, 3))
     inside = windings(surface, faces, places, _axes(rng.normal(size=3), rng))
     stations: list[_Station] = []
@@ -257,6 +315,8 @@ def _measured(
         faces, rays, ranges = (part[heard] for part in seen)
         noise = sensor.range_noise * size * (ranges / typical) ** sensor.growth
         ranges = ranges + rng.normal(0, 1, len(ranges)) * noise
+        if sensor.step > 0:
+            ranges = _in_steps(ranges * rays[:, 2], sensor.step * size, typical) / rays[:, 2]
         turn, shift = _turn(rng.normal(0, sensor.misfit, 3)), rng.normal(0, sensor.misfit, 3)
         points = eye - centre + (rays * ranges[:, None]) @ camera.axes
         points = centre + size * shift + points @ turn.T
@@ -265,6 +325,39 @@ def _measured(
     points, normals, eyes = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = rng.permutation(len(points))[:count]
     return points[order], normals[order], eyes[order]
+
+
+def _in_steps(depths: Floats, step: float, typical: float) -> Floats:
+    """Depths whose inverses are rounded, by a step at the typical depth, none of them to zero."""
+    scale = typical**2 / step
+    return scale / np.maximum(np.round(scale / depths), 1)
+
+
+def _merged(scan: Scan, count: int) -> Scan:
+    """The mean of the points in each cell of a grid, at most so many and nearly as many.
+
+    Normal and scanner are those of one of them.
+    """
+    points = scan[0]
+    if len(points) <= count:
+        return scan
+    low, size = points.min(0), np.ptp(points, axis=0).max()
+    finest, coarsest = 1e-4 * size, size
+    for _ in range(HALVINGS):
+        side = np.sqrt(finest * coarsest)
+        cells = len(np.unique(_numbered((points - low) / side)))
+        finest, coarsest = (side, coarsest) if cells > count else (finest, side)
+    _, first, cell = np.unique(
+        _numbered((points - low) / coarsest), return_index=True, return_inverse=True
+    )
+    held = np.bincount(cell)
+    means = [np.bincount(cell, weights=along) / held for along in points.T]
+    return np.column_stack(means), scan[1][first], scan[2][first]
+
+
+def _numbered(cells: Floats) -> Floats:
+    """One number for each cell of a grid, (n, 3) to (n,); not more than 10 000 cells a side."""
+    return np.floor(cells) @ np.array([1.0, 2.0**16, 2.0**32])
 
 
 def _turn(vector: Floats) -> Floats:
