@@ -239,18 +239,14 @@ def _pictures(
         if share < STATION_FILL:
             continue
         around = station.eye + WALK * diagonal(surface) * np.array([[-1], [1]])
-        eyes = [one.eye for one in _stations(surface, rng, pictures - 1, around)]
-        turns = np.radians(TURNS) * rng.normal(size=(len(eyes), 2))
-        moved = [
-            camera_at(surface, faces, eye, _look(*look), reach)
-            for eye, look in zip(eyes, looks[np.argmax(filled)] + turns, strict=True)
-        ]
-        rows = np.sqrt(0.75 * points / share / (1 + len(eyes)))
-        size = int(np.ceil(rows)), int(np.ceil(rows / 0.75)), 0.75
-        for eye, camera in zip(
-            [station.eye, *eyes], [cameras[np.argmax(filled)], *moved], strict=True
-        ):
-            views.append(_View(eye, camera, render(camera, *size)))
+        eyes = [station.eye, *(one.eye for one in _stations(surface, rng, pictures - 1, around))]
+        turns = np.radians(TURNS) * rng.normal(size=(len(eyes) - 1, 2))
+        turned = looks[np.argmax(filled)] + np.insert(turns, 0, 0, axis=0)
+        rows = np.sqrt(0.75 * points / share / len(eyes))
+        for eye, look in zip(eyes, turned, strict=True):
+            camera = camera_at(surface, faces, eye, _look(*look), reach)
+            seen = render(camera, int(np.ceil(rows)), int(np.ceil(rows / 0.75)), 0.75)
+            views.append(_View(eye, camera, seen))
     return views
 
 
