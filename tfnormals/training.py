@@ -37,7 +37,7 @@ EASIEST = 1e-3
 WRONG_SINE = 0.21
 """Sine of the angle, 12 degrees, beyond which a direction is wrong, no matter by how much: beside
 an edge one of two faces is a better answer than their mean."""
-WRONG_WEIGHT, SINE_WEIGHT, ROOT_WEIGHT = 1.5, 0.4, 0.3
+WRONG_WEIGHT, SINE_WEIGHT, ROOT_WEIGHT = 1.0, 0.6, 0.6
 ERROR_WEIGHT = 0.2
 BEFORE_WEIGHT = 0.3
 VALIDATION_CLOUDS = 20

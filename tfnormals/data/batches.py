@@ -26,7 +26,7 @@ LARGE_SHARE = 0.22
 """Share of draws of one large cloud: only there does noise reach several times the spacing of
 the points, as it does in scans. With it a draw has 12 000 points in the mean, 5 % have more than
 32 000."""
-PROCEDURAL_SHARE = 0.5
+PROCEDURAL_SHARE = 0.55
 """Share of procedural clouds when there are other sources too."""
 THINNED_SHARE = 0.25
 """Share of clouds, up to the size of an overview, that are the farthest points of a denser one, as
@@ -51,7 +51,7 @@ class TrainingBatches(Dataset[Batch]):
     """Batch number ``step`` of an endless, seeded sequence.
 
     Args:
-        sources: Half of the clouds are sampled from them, the rest, or all when there are none,
+        sources: 45 % of the clouds are sampled from them, the rest, or all when there are none,
             from procedural solids. Those named ``KIND__NAME`` are balanced, see ``kind_shares``.
         points: Points of a batch, about: of each draw one large cloud or several small ones.
         seed: With the step, the only source of randomness.

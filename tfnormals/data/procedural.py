@@ -80,19 +80,20 @@ FAMILIES: dict[str, tuple[Maker, ...]] = {
     "rooms": (rooms.room, rooms.flat, rooms.dolls_house, rooms.house, rooms.hall),
     "outdoors": (outdoors.terrain, outdoors.village, outdoors.street),
 }
-# plain solids are learnt quickly; thin, branching and separate ones need more practice
+# plain solids are learnt quickly; thin, branching and separate ones need more practice, and rooms
+# most: a corner of one, seen from inside, looks like that of a box from outside
 WEIGHTS = {
-    "machined": 0.11,
-    "thin": 0.14,
-    "sheets": 0.09,
-    "sweep": 0.09,
-    "lattice": 0.08,
-    "scene": 0.09,
-    "organic": 0.08,
-    "lowpoly": 0.05,
-    "profile": 0.07,
-    "rooms": 0.14,
-    "outdoors": 0.06,
+    "machined": 0.09,
+    "thin": 0.114,
+    "sheets": 0.073,
+    "sweep": 0.073,
+    "lattice": 0.065,
+    "scene": 0.073,
+    "organic": 0.065,
+    "lowpoly": 0.041,
+    "profile": 0.057,
+    "rooms": 0.3,
+    "outdoors": 0.049,
 }
 COMBINED_SHARE = 0.08  # surfaces put together from two families
 STRETCHED_SHARE = 0.25  # surfaces stretched along the axes

@@ -33,7 +33,7 @@ PARTIAL_WEIGHT = 0.6
 general."""
 UNDECIDABLE_WEIGHT = 0.2
 """Weight of the side on crops, which may not show which side is inside."""
-SCAN_SHARES = {"rooms": (0.6, 0.12), "outdoors": (0.25, 0.45)}
+SCAN_SHARES = {"rooms": (0.8, 0.06), "outdoors": (0.25, 0.45)}
 """By family, the share of scans from inside, where there is room for a scanner, and from above."""
 OTHER_SHARES = 0.07, 0.015
 AROUND_SHARE = 1 / 6  # scans from all around, of the other clouds
