@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import trimesh
+from manifold3d import Manifold
 
 from tfnormals.data import procedural_bodies as bodies
 from tfnormals.data import procedural_lowpoly as lowpoly
+from tfnormals.data import procedural_rooms as rooms
 from tfnormals.data import procedural_text as text
 from tfnormals.data.procedural import FAMILIES, MAX_FACES, procedural_surface, surface_of
 from tfnormals.data.rendering import faces_of, windings
@@ -165,6 +167,21 @@ def test_rooms_have_space_for_a_scanner(maker):
         surface = surface_of(maker.__name__, maker(rng)).scaled()
         found += len(inside_scan_sample(surface, 500, rng, 2)[0]) >= 250
     assert found >= 4
+
+
+def test_surfaces_whose_furniture_is_empty_are_drawn_again(monkeypatch):
+    for makers in ("BULKY", "SMALLER"):
+        monkeypatch.setattr(rooms, makers, (lambda _: Manifold(),))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        assert np.isfinite(procedural_surface(rng).vertices).all()
+    refused = 0
+    for seed in range(6):
+        try:
+            rooms.room(np.random.default_rng(seed))
+        except DataError as error:
+            refused += "no volume" in str(error)
+    assert refused >= 3
 
 
 @pytest.mark.parametrize("maker", FAMILIES["rooms"], ids=lambda maker: maker.__name__)

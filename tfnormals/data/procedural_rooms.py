@@ -3,6 +3,7 @@
 import numpy as np
 from manifold3d import CrossSection, Manifold
 
+from ..errors import DataError
 from .procedural_bodies import blob
 from .procedural_frames import shelf, table
 from .procedural_parts import Array, area, block, log_uniform, minus, placed, rod, union
@@ -202,8 +203,14 @@ def _stairs(rng: np.random.Generator, size: Array, height: float) -> Manifold:
 
 
 def _fitted(thing: Manifold, size: tuple[float, float, float], at: Array) -> Manifold:
-    """A thing stretched to a size, standing on the floor around a point."""
+    """A thing stretched to a size, standing on the floor around a point.
+
+    Raises:
+        DataError: If it is empty or flat, as a few in ten thousand random solids are.
+    """
     box = np.array(thing.bounding_box()).reshape(2, 3)
+    if not np.all(box[1] > box[0]):
+        raise DataError("something that stands in a room has no volume")
     thing = thing.simplify(COARSENESS * float(np.linalg.norm(box[1] - box[0])))
     scale = np.array(size) / (box[1] - box[0])
     foot = np.array([*box.mean(0)[:2], box[0, 2]])
