@@ -622,11 +622,12 @@ def test_a_flat_part_learns_its_side_from_a_look_at_the_whole():
         assert found.confidence.mean() > 0.9
 
 
-def test_parts_of_an_open_sheet_have_the_side_of_the_whole():
+@pytest.mark.parametrize(("height", "seed"), [(0.02, 0), (0.05, 0), (0.05, 1)])
+def test_parts_of_an_open_sheet_have_the_side_of_the_whole(height, seed):
     network = load_model(DEFAULT_MODEL)
-    points = np.random.default_rng(0).uniform(size=(40_000, 3))
+    points = np.random.default_rng(seed).uniform(size=(40_000, 3))
     x, y = points[:, :2].T
-    points[:, 2] = 0.05 * np.sin(9 * x) * np.cos(7 * y)
+    points[:, 2] = height * np.sin(9 * x) * np.cos(7 * y)
     whole = overview(points[:10_000], network)
     up = np.sign(whole.answer.normals[:, 2].mean().item())
 

@@ -143,6 +143,16 @@ def placed_receivers(dtype=torch.float64):
     )
 
 
+def test_of_nearly_equal_distances_an_edge_does_not_tell_the_rounding():
+    near = placed_receivers()
+    barely = near.reach / 1.5 * (1 + 1e-10)
+    rounded = torch.nextafter(barely, 2 * barely)
+
+    here, there = (near._replace(reach=reach).edges for reach in (barely, rounded))
+
+    torch.testing.assert_close(here, there, rtol=0, atol=ROUNDING)
+
+
 @pytest.mark.parametrize("chunk", [1, 7, NODES])
 @each_width
 def test_loops_hear_what_tensors_hear(chunk, outputs, monkeypatch):

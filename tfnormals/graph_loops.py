@@ -21,6 +21,8 @@ Spread = tuple[float, float, float, float, float, float]
 """A symmetric matrix: xx, yy, zz, xy, xz, yz."""
 
 _NOTHING = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+_EQUALLY_FAR = 1e-12
+"""Weight of a parent as far as where they end, beside one at the child."""
 _SWEEPS = 12
 """Of Jacobi's method at most; a matrix of three rows needs about five."""
 
@@ -39,7 +41,10 @@ def measure_reach(positions: Array, found: Nearest, start: int, stop: int, reach
 def weigh_parents(
     above: Array, positions: Array, found: Nearest, start: int, stop: int, weights: Array
 ) -> None:
-    """The weights (p, n) of the nearest coarser points (p + 1, n); the last is where they end."""
+    """The weights (p, n) of the nearest coarser points (p + 1, n); the last is where they end.
+
+    Where all are equally far, as in a lattice, the gaps are mere rounding and must not be told.
+    """
     parents = len(weights)
     for i in range(start, stop):
         farthest, total = 0.0, 0.0
@@ -47,7 +52,7 @@ def weigh_parents(
             farthest = max(farthest, squared_distance(above, found[j, i], positions, i))
         for j in range(parents):
             share = squared_distance(above, found[j, i], positions, i) / farthest
-            weights[j, i] = (1 - share + 1e-6) ** 2
+            weights[j, i] = (1 - share) ** 2 + _EQUALLY_FAR
             total += weights[j, i]
         for j in range(parents):
             weights[j, i] /= total
