@@ -31,6 +31,14 @@ def exact_network(small_network):
 
 
 @pytest.fixture(scope="session")
+def plane_network(exact_network):
+    """A float64 network that trusts the planes of its frames, as every trained one does."""
+    network = copy.deepcopy(exact_network)
+    network.head[-1].bias[4] = 10.0  # the third component of the direction
+    return network
+
+
+@pytest.fixture(scope="session")
 def model(small_network, tmp_path_factory):
     """The file of the small network as a model."""
     from tfnormals.pretrained import save_model
