@@ -300,5 +300,22 @@ def test_a_whole_is_louder_the_fewer_of_its_points_are_known(
     assert given == [pytest.approx(levels * OVERVIEW_WEIGHT, rel=0.02)]
 
 
+@pytest.mark.parametrize(("step", "heard"), [(1, False), (16, True)])
+def test_a_part_has_a_say_only_in_what_a_whole_is_too_coarse_for(
+    step, heard, small_network, monkeypatch
+):
+    own, usual = [], informed
+    points = torus(20_000, np.random.default_rng(0))[0]
+    whole = overview(points[::step], small_network)
+    monkeypatch.setattr(
+        "tfnormals.estimation.informed",
+        lambda first, *rest: own.append(first.answer.logit) or usual(first, *rest),
+    )
+
+    estimate(points, small_network, whole=whole)
+
+    assert (own[0] > 0).any() == heard
+
+
 def scaled(seen, factor):
     return seen._replace(positions=factor * seen.positions)

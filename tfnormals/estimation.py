@@ -269,16 +269,17 @@ def _answered(
 def _told(first: Answer, positions: Array, graph: Graph, whole: Whole) -> Settled:
     """The answer of a part with the sides that a look at the whole says, agreed on by sheets.
 
-    The whole is as loud as an overview that leaves out as many levels, the part itself less than
-    a cloud. Where patches of the whole spoke for opposite sides, it must not choose another one.
+    The whole is as loud as an overview that leaves out as many levels. Where patches of it spoke
+    for opposite sides, the part must not choose another one than the whole did.
     """
     here = torch.from_numpy(positions)
     near = nearest(whole.positions.T, here.T, min(NEIGHBORS, whole.positions.shape[1]))
     density = near.shape[1] / len(near[0].unique())
-    weight = OVERVIEW_WEIGHT * max(1.0, math.log(density, RATIO))
+    levels = max(1.0, math.log(density, RATIO))
     seen, left = Placed(whole.answer, whole.positions), whole.left[near[0]]
-    own = Placed(first._replace(logit=PART_WEIGHT * first.logit * left), here)
-    heard = own._replace(answer=informed(own, seen, near, weight))
+    said = first.logit * left * PART_WEIGHT * (levels - 1)
+    own = Placed(first._replace(logit=said), here)
+    heard = own._replace(answer=informed(own, seen, near, OVERVIEW_WEIGHT * levels))
     sides = settled(heard, graph.levels[0].receivers.neighbors.cpu())
     return sides._replace(left=sides.left * left)
 

@@ -19,8 +19,9 @@ OVERVIEW_WEIGHT, SHARED_WEIGHT = 1.5, 0.5
 """Weight of an overview's logits beside a point's own, of a single one and of each of several, for
 each level that it leaves out: so much further does it see. Chosen on held-out meshes."""
 PART_WEIGHT = 0.25
-"""Weight of a part's own logits beside what is known of the whole: where a part was cut off it
-looks like the end of a surface. Chosen on held-out meshes, scans of rooms and open sheets."""
+"""Weight of a part's own logits beside what is known of the whole, for each level but one that
+this leaves out: where a part was cut off it looks like the end of a surface, so it has a say only
+in what the whole is too coarse for. Chosen on held-out meshes, scans of rooms and open sheets."""
 HEIGHT = 0.02
 """Height over a tangent plane at which points are of two sheets, in distances to the farthest
 point that is heard; chosen on held-out meshes."""

@@ -16,7 +16,7 @@ from .errors import ModelError
 from .network import NetworkConfig, TensorFramesPointNet
 
 FORMAT = 1
-DEFAULT_MODEL = "outward-v9"
+DEFAULT_MODEL = "outward-v10"
 RUN_MODEL = "model.safetensors"
 """Name of the model file in the folder of a training run."""
 

@@ -7,7 +7,7 @@ import typer
 if TYPE_CHECKING:
     import torch
 
-DEFAULT_MODEL = "outward-v9"
+DEFAULT_MODEL = "outward-v10"
 """As in ``pretrained``, which takes seconds to import."""
 
 ModelOption = Annotated[
