@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .procedural_parts import log_uniform
 from .rendering import Floats, Ints
 
 HOLES_SHARE = 0.1  # clouds with patches cut out
@@ -58,7 +59,7 @@ def _noise(count: int, rng: np.random.Generator) -> tuple[Floats, str]:
     55 % are evenly strong, the others mostly weak; a tenth is flattened along one direction.
     """
     strong = rng.random() < 0.55
-    level = rng.uniform(0.002, STRONGEST) if strong else np.exp(rng.uniform(*np.log([5e-4, 0.01])))
+    level = rng.uniform(0.002, STRONGEST) if strong else log_uniform(rng, 5e-4, 0.01)
     noise, name = rng.normal(0, level, (count, 3)), f"{level:.2%} noise"
     if rng.random() < 0.1:
         axis = directions(1, rng)[0]
