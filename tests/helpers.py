@@ -141,6 +141,13 @@ def cube(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
     return points, normals
 
 
+def cloud(
+    shape: Callable[..., tuple[Array, Array]] = torus, count: int = 300, seed: int = 0
+) -> Array:
+    """Points of a shape, (count, 3), that most motions move without rounding."""
+    return quantised(shape(count, np.random.default_rng(seed))[0])
+
+
 def depth_picture(height: int, width: int) -> Array:
     """The points (height * width, 3) that a camera at the origin sees of a ball before a wall."""
     y, x = np.mgrid[:height, :width]

@@ -9,13 +9,13 @@ from helpers import (
     MOTIONS,
     TURNS,
     assert_equivariant,
+    cloud,
     cube,
     lattice,
     motion,
     plane,
     quantised,
     sphere,
-    torus,
 )
 
 from tfnormals import estimate_normals
@@ -27,10 +27,6 @@ from tfnormals.pretrained import save_model
 
 BAD = [np.nan, np.inf, -np.inf]
 UTM = np.array([453_210.0, 5_201_430.0, 4_500_000.0])
-
-
-def cloud(shape=torus, count=300):
-    return quantised(shape(count, np.random.default_rng(0))[0])
 
 
 @pytest.fixture

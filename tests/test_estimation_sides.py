@@ -7,10 +7,10 @@ from helpers import (
     EXACT_DEG,
     MOTIONS,
     TURNS,
+    cloud,
     cube,
     motion,
     plane,
-    quantised,
     rotation,
     torus,
 )
@@ -22,8 +22,32 @@ from tfnormals.orientation import OVERVIEW_WEIGHT, informed
 from tfnormals.pretrained import DEFAULT_MODEL, load_model
 
 
-def cloud(shape=torus):
-    return quantised(shape(300, np.random.default_rng(0))[0])
+@pytest.fixture
+def told(monkeypatch):
+    """What ``informed`` is given, call by call: first, overview, near, weight."""
+    calls = []
+
+    def listening(*given):
+        calls.append(given)
+        return informed(*given)
+
+    monkeypatch.setattr("tfnormals.estimation.informed", listening)
+    return calls
+
+
+@pytest.fixture
+def a_part_is_told(told, small_network):
+    """What a look at every so many points of it tells a cloud."""
+
+    def tell(step):
+        points = torus(20_000, np.random.default_rng(0))[0]
+        whole = overview(points[::step], small_network)
+        told.clear()  # a look at the whole is told something as well
+        estimate(points, small_network, whole=whole)
+        (given,) = told
+        return given
+
+    return tell
 
 
 def test_normals_face_the_sensor(small_network):
@@ -226,20 +250,13 @@ def test_unsure_clouds_are_looked_at_from_all_their_points(
 
 @pytest.mark.parametrize(("count", "skipped"), [(3000, 1), (70_000, 2)])
 def test_an_overview_is_louder_the_more_levels_it_leaves_out(
-    count, skipped, small_network, monkeypatch
+    count, skipped, told, small_network, monkeypatch
 ):
-    given, heard = [], informed
-
-    def listened(first, seen, near, weight):
-        given.append(weight)
-        return heard(first, seen, near, weight)
-
-    monkeypatch.setattr("tfnormals.estimation.informed", listened)
     monkeypatch.setattr("tfnormals.estimation.UNSURE", 2.0)
 
     estimate(torus(count, np.random.default_rng(0))[0], small_network)
 
-    assert given == [skipped * OVERVIEW_WEIGHT]
+    assert [weight for *_, weight in told] == [skipped * OVERVIEW_WEIGHT]
 
 
 def test_looks_from_all_points_follow_a_turn(exact_network, monkeypatch):
@@ -285,36 +302,17 @@ def test_parts_of_an_open_sheet_have_the_side_of_the_whole(height, seed):
 
 
 @pytest.mark.parametrize(("step", "levels"), [(1, 1), (4, 1), (16, 2)])
-def test_a_whole_is_louder_the_fewer_of_its_points_are_known(
-    step, levels, small_network, monkeypatch
-):
-    given, heard = [], informed
-    points = torus(20_000, np.random.default_rng(0))[0]
-    whole = overview(points[::step], small_network)
-    monkeypatch.setattr(
-        "tfnormals.estimation.informed", lambda *args: given.append(args[-1]) or heard(*args)
-    )
+def test_a_whole_is_louder_the_fewer_of_its_points_are_known(step, levels, a_part_is_told):
+    *_, weight = a_part_is_told(step)
 
-    estimate(points, small_network, whole=whole)
-
-    assert given == [pytest.approx(levels * OVERVIEW_WEIGHT, rel=0.02)]
+    assert weight == pytest.approx(levels * OVERVIEW_WEIGHT, rel=0.02)
 
 
 @pytest.mark.parametrize(("step", "heard"), [(1, False), (16, True)])
-def test_a_part_has_a_say_only_in_what_a_whole_is_too_coarse_for(
-    step, heard, small_network, monkeypatch
-):
-    own, usual = [], informed
-    points = torus(20_000, np.random.default_rng(0))[0]
-    whole = overview(points[::step], small_network)
-    monkeypatch.setattr(
-        "tfnormals.estimation.informed",
-        lambda first, *rest: own.append(first.answer.logit) or usual(first, *rest),
-    )
+def test_a_part_has_a_say_only_in_what_a_whole_is_too_coarse_for(step, heard, a_part_is_told):
+    part, *_ = a_part_is_told(step)
 
-    estimate(points, small_network, whole=whole)
-
-    assert (own[0] > 0).any() == heard
+    assert (part.answer.logit > 0).any() == heard
 
 
 def scaled(seen, factor):

@@ -11,11 +11,11 @@ from helpers import (
     ROUNDING,
     TURNS,
     assert_equivariant,
+    cloud,
     cube,
     motion,
     one_hand_only,
     plane,
-    quantised,
     sphere,
     torus,
 )
@@ -26,10 +26,6 @@ from tfnormals.network import TensorFramesPointNet, measured_levels
 
 SHAPES = {"cube": cube, "sphere": sphere, "torus": torus}
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-
-
-def cloud(shape=torus, count=300, seed=0):
-    return quantised(shape(count, np.random.default_rng(seed))[0])
 
 
 def tensors(points, dtype=torch.float64):
