@@ -17,8 +17,8 @@ Real = NDArray[np.floating[Any]]
 Rows = NDArray[np.int32]
 
 FAINTEST = 1e-8
-"""The least envelope of which a logarithm is taken: it multiplies the rounding of the envelope,
-which is all that is left of it where neighbours are nearly equally far, by one over this."""
+"""The least envelope of which a logarithm is taken. Where neighbours are nearly equally far, it
+is little but rounding, which a logarithm multiplies by up to one over this."""
 EDGE_FEATURES = 6
 EVEN, ODD = 5, 1
 """Of the features of an edge, those that stay in mirrored frames and those that change sign."""
