@@ -46,3 +46,19 @@ def model(small_network, tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "small.safetensors"
     save_model(path, small_network, "small", {})
     return path
+
+
+@pytest.fixture
+def full_gpu(monkeypatch):
+    """The first answer of a network finds no room, as on a GPU that is full."""
+    import torch
+
+    from tfnormals.network import TensorFramesPointNet
+
+    answer = TensorFramesPointNet.answer
+
+    def full(*_):
+        monkeypatch.setattr(TensorFramesPointNet, "answer", answer)
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(TensorFramesPointNet, "answer", full)

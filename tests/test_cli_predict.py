@@ -96,6 +96,12 @@ def test_one_line_on_stderr_says_what_was_done(scan, model, capsys):
     assert "% with low confidence" in err
 
 
+def test_what_did_not_fit_on_a_gpu_is_told(scan, model, full_gpu, capsys):
+    assert run_cli("predict", scan, "--model", model) == 0
+
+    assert "; the GPU had no room for it, so the CPU did it\n" in capsys.readouterr().err
+
+
 def test_quiet_is_quiet(scan, model, capsys):
     run_cli("predict", scan, "--model", model, "-q")
 

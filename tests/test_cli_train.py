@@ -147,9 +147,11 @@ def test_an_interrupted_run_tells_how_to_go_on(no_picture, run, monkeypatch, cap
     assert told in capsys.readouterr().err
     assert not list(run.glob("*.partial"))
 
-    monkeypatch.setattr(training.Trainer, "_learn", learn)
+    learned = []
+    monkeypatch.setattr(training.Trainer, "_learn", lambda *a: learned.append(1) or learn(*a))
     assert run_cli("train", "--resume", run) == 0
     assert steps_in(run) == [1, 2]
+    assert len(learned) == 1, "the first step was lost"
 
 
 def test_a_run_can_be_paced_by_time(no_picture, run):

@@ -66,6 +66,8 @@ class Estimate(NamedTuple):
     """Points with a coordinate that is not finite."""
     unseen: int
     """Other points whose own sensor position is not finite: their side is a guess."""
+    moved: bool
+    """A GPU had no room for so many points, so the CPU did them."""
 
 
 def estimate_normals(
@@ -88,7 +90,8 @@ def estimate_normals(
             vertices. None of them is changed.
         model: Shipped name, path of a model, or a loaded network. Outlines have a model of their
             own, ``contour-v1``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``. What a GPU has no room for is done on
+            the CPU.
         orient: ``outward``; ``viewpoint``: towards the sensor; ``toward``: to the side of a
             direction, as of a sensor far away; ``none``: signs mean nothing.
         viewpoint: Sensor position, for ``viewpoint``; or one for each point, where those that are
@@ -101,8 +104,7 @@ def estimate_normals(
         arrays in the dtype of their coordinates.
 
     Raises:
-        CloudError: If there are too few distinct points, all lie on one line, or a GPU has no
-            room for so many.
+        CloudError: If there are too few distinct points or all lie on one line.
         ModelError: If the model is unknown or damaged.
         ValueError: If a shape is wrong, or viewpoint or direction is missing or of no use.
     """
@@ -138,7 +140,8 @@ def estimate(
         points: (n, 3) coordinates, or (n, 2).
         network: The network for three dimensions; it is used in ``dtype`` on ``device``.
         dtype: float32, or float64 to check exactness.
-        device: Where the network runs; the graph is built at its ``place_of_loops``.
+        device: Where the network runs, if there is room; the graph is built at its
+            ``place_of_loops``.
         orient: See ``estimate_normals``.
         viewpoint: See ``estimate_normals``.
         toward: See ``estimate_normals``.
@@ -152,6 +155,7 @@ def estimate(
     _check_count(used)
     unit_length = power_of_two(used)  # the squares of 1e200 and of 1e-200 are no float64
     used = np.divide(used, unit_length, out=room(used.shape, np.float64))
+    moved = False
     if points.shape[1] == 2:
         outline = contour(used)
         found = _Found(
@@ -162,10 +166,10 @@ def estimate(
             whole = whole._replace(positions=whole.positions / unit_length)
         try:
             found = _surface(used, _placed(network, dtype, device), orient, whole, on_progress)
-        except torch.cuda.OutOfMemoryError as error:
-            raise CloudError(
-                f"{len(used):,} points do not fit into the memory of this GPU; use --device cpu"
-            ) from error
+        except torch.cuda.OutOfMemoryError:  # whose memory is free once this block is left
+            moved = True
+        if moved:
+            found = _surface(used, _placed(network, dtype, "cpu"), orient, whole, on_progress)
     unit, sure, cosine, symmetric, planar = found
     if orient == "none":
         sure = np.ones(len(unit))
@@ -179,7 +183,7 @@ def estimate(
     normals, confidence = room(points.shape, np.float64), room(points.shape[:1], np.float64)
     normals[~finite], confidence[~finite] = np.nan, 0
     normals[finite], confidence[finite] = unit, np.clip(sure * cosine, 0, 1)
-    return Estimate(normals, confidence, symmetric, planar, int((~finite).sum()), unseen)
+    return Estimate(normals, confidence, symmetric, planar, int((~finite).sum()), unseen, moved)
 
 
 class _Found(NamedTuple):

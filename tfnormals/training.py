@@ -111,6 +111,7 @@ class Trainer:
         self.batches = TrainingBatches(sources, config.batch_points, config.seed, *team)
         self.held_out = held_out
         self.step, self.seconds, self.best = 0, 0.0, math.inf
+        self.step_is_whole = False
         run.mkdir(parents=True, exist_ok=True)
         if (run / STATE).exists():
             self._restore()
@@ -128,24 +129,33 @@ class Trainer:
         return min(self.step / self.config.steps, 1.0)
 
     def train(self, on_progress: Callable[[Progress], None]) -> None:
-        """Trains to the end; interrupted at any moment, the folder holds a state to resume."""
+        """Trains to the end; interrupted at any moment, the folder holds a state to resume.
+
+        A ``KeyboardInterrupt`` saves the state first, unless weights are just being changed.
+        """
         saved = start = time.monotonic()
-        for batch in self._upcoming():
-            losses = self._learn(batch)
-            self.step += 1
-            self.seconds += self.team.agreed(time.monotonic() - start)
-            start = time.monotonic()
-            if self.team.leads:  # the others wait for it in the next step
-                self._update_average()
-                due = self.step % self.config.validate_every == 0 or self.done >= 1
-                validation = self._validate() if due else {}
-                self._log(losses, validation)
-                on_progress(Progress(self.step, self.done, losses, validation))
-                if due or start - saved > SAVE_SECONDS:
-                    self._save(validation)
-                    saved = start
-            if self.done >= 1:
-                return
+        try:
+            for batch in self._upcoming():
+                losses = self._learn(batch)
+                self.step += 1
+                self.seconds += self.team.agreed(time.monotonic() - start)
+                start = time.monotonic()
+                if self.team.leads:  # the others wait for it in the next step
+                    self._update_average()
+                    due = self.step % self.config.validate_every == 0 or self.done >= 1
+                    validation = self._validate() if due else {}
+                    self._log(losses, validation)
+                    self.step_is_whole = True
+                    on_progress(Progress(self.step, self.done, losses, validation))
+                    if due or start - saved > SAVE_SECONDS:
+                        self._save(validation)
+                        saved = start
+                if self.done >= 1:
+                    return
+        except KeyboardInterrupt:
+            if self.step_is_whole:
+                self._save({})
+            raise
 
     def _upcoming(self) -> Iterator[Batch]:
         if self.done >= 1:
@@ -178,6 +188,7 @@ class Trainer:
         self.optimizer.zero_grad()
         (self.team.size * batch.share * losses["loss"]).backward()  # replicas take the mean
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
+        self.step_is_whole = False
         self.optimizer.step()
         figures = {name: float(value.detach()) for name, value in losses.items()}
         decidable = float((batch.side_weight == 1).sum()) if batch.share else 0.0

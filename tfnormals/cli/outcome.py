@@ -52,6 +52,7 @@ class Outcome(NamedTuple):
             "toward": self.side.toward,
             "planar": self.estimate.planar,
             "ambiguous": self.estimate.ambiguous,
+            "moved_to_cpu": self.estimate.moved,
             "losses": self.losses,
         }
 
@@ -83,6 +84,8 @@ class Outcome(NamedTuple):
             remarks.append("all points lie on one plane, so the side is unknown")
         if self.estimate.ambiguous:
             remarks.append("the cloud is symmetric, so a turned copy may get other normals")
+        if self.estimate.moved:
+            remarks.append("the GPU had no room for it, so the CPU did it")
         return [*remarks, *self.losses]
 
     @property
