@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from helpers import torus
 
-from tfnormals import box_search, graph, orientation, sheets
+from tfnormals import box_search, gpu_sampling, graph, orientation, sheets
 from tfnormals.graph import build_graph
 from tfnormals.network import Answer
 from tfnormals.orientation import Placed, settled
-from tfnormals.tensorframes import gpu_loops
+from tfnormals.tensorframes import gpu_loops, loops
 
 LOOPS = {
+    "_count",
     "_deny",
     "_influence",
     "_search",
@@ -64,14 +65,19 @@ def main():
 
     def simulated(loop, count, given, filled, _size=None):
         ran.add(loop.__name__)
-        gpu_loops.launch(loop, count, given, filled)
+        if loop is graph.sample_farthest:
+            gpu_sampling.sample_in_teams(*given, *filled)
+        else:
+            gpu_loops.launch(loop, count, given, filled)
 
     points = torus(150, np.random.default_rng(0))[0]
+    graph._BLOCK, graph._STEPS, gpu_sampling.TEAM = 40, 7, 8
     here = said_of(points)
-    gpu_loops._shared = torch.Tensor.numpy
+    gpu_loops._shared, gpu_loops._stream = torch.Tensor.numpy, lambda _: 0
     gpu_loops.FEW = 100
-    for module in (box_search, graph, orientation, sheets):
+    for module in (box_search, graph, loops, orientation, sheets):
         module.over_points = simulated
+    assert loops._runs_loops(torch.device("cpu"))  # the simulator's GPU
     there = said_of(points)
     assert all(torch.equal(one, other) for one, other in zip(here, there, strict=True))
     sys.stdout.write(" ".join(ran))

@@ -13,6 +13,7 @@ from tfnormals.tensorframes.loops import (
     compilable,
     compiled,
     in_chunks,
+    place_of_loops,
     rowwise,
 )
 
@@ -127,6 +128,15 @@ def test_a_gpu_takes_large_chunks_one_after_the_other(monkeypatch, two_threads):
     assert torch.equal(found, 2 * rows)
     main = threading.current_thread()
     assert seen == [(slice(a, a + 1000), main) for a in (0, 1000, 2000)]
+
+
+def test_where_numba_cuda_is_missing_or_fails_loops_run_on_the_cpu(monkeypatch):
+    nowhere = torch.device("cuda:99")
+    assert place_of_loops(nowhere) == CPU
+
+    monkeypatch.setattr(loops, "find_spec", lambda name: name == "numba_cuda")
+    with pytest.warns(UserWarning, match="^numba-cuda fails, so graphs are built on the CPU: "):
+        assert place_of_loops(nowhere) == CPU
 
 
 def test_with_gradients_all_points_are_one_chunk(monkeypatch):

@@ -15,7 +15,7 @@ from .contours import contour
 from .errors import CloudError
 from .geometry import Array, Pose, power_of_two
 from .graph import MIN_POINTS, NEIGHBORS, RATIO, Graph, Level, Overview, build_graph, nearest
-from .network import Answer, TensorFramesPointNet
+from .network import Answer, TensorFramesPointNet, measured_levels
 from .objects import coordinates
 from .orientation import (
     OVERVIEW_ROUNDS,
@@ -42,6 +42,9 @@ Points = TypeVar("Points", NDArray[np.floating], Tensor)
 LOW_CONFIDENCE = 0.5
 """Confidence below which a point counts as unsure in summaries."""
 
+MEASURED = 1 << 22
+"""Points up to which a GPU keeps edges, some 500 bytes for each, instead of measuring them in
+every layer; NOT measured."""
 UNSURE = 0.06
 """Mean lack of certainty about the sides of a cloud from which on it is looked at from more
 points; chosen on held-out meshes."""
@@ -149,8 +152,8 @@ def estimate(
             outward is what is outward there.
         on_progress: Called with the number of finished and of all steps.
     """
-    finite = np.isfinite(points).all(1)
-    used = points if finite.all() else points[finite]
+    rows = _finite_rows(points)
+    used = points[rows]
     _check_orient(orient, viewpoint, toward, points.shape)
     _check_count(used)
     unit_length = power_of_two(used)  # the squares of 1e200 and of 1e-200 are no float64
@@ -176,14 +179,23 @@ def estimate(
     unseen = 0
     if orient in ("viewpoint", "toward"):
         given = viewpoint if toward is None else toward
-        faced = np.broadcast_to(np.asarray(given, float), points.shape)[finite]
+        faced = np.broadcast_to(np.asarray(given, float), points.shape)[rows]
         sight = faced / unit_length - used if toward is None else faced
         unit, sure = facing(unit, sight)
         unseen = int((~np.isfinite(sight)).any(1).sum())
     normals, confidence = room(points.shape, np.float64), room(points.shape[:1], np.float64)
-    normals[~finite], confidence[~finite] = np.nan, 0
-    normals[finite], confidence[finite] = unit, np.clip(sure * cosine, 0, 1)
-    return Estimate(normals, confidence, symmetric, planar, int((~finite).sum()), unseen, moved)
+    skipped = len(points) - len(used)
+    if skipped:
+        normals.fill(np.nan)
+        confidence.fill(0)
+    normals[rows], confidence[rows] = unit, np.clip(sure * cosine, 0, 1)
+    return Estimate(normals, confidence, symmetric, planar, skipped, unseen, moved)
+
+
+def _finite_rows(points: Array) -> "slice | NDArray[np.bool_]":
+    """The rows without NaN and infinities, most often all of them."""
+    finite = np.isfinite(points)
+    return slice(None) if finite.all() else np.asarray(finite.all(1))
 
 
 class _Found(NamedTuple):
@@ -267,7 +279,10 @@ def _answered(
     levels: list[Level], network: TensorFramesPointNet, on_progress: OnProgress | None = None
 ) -> Answer:
     place = next(network.parameters()).device
-    return network.answer([level.to(place) for level in levels], on_progress)
+    levels = [level.to(place) for level in levels]
+    if place.type != "cpu" and levels[0].weights.shape[1] <= MEASURED:
+        levels = measured_levels(levels)
+    return network.answer(levels, on_progress)
 
 
 def _told(first: Answer, positions: Array, graph: Graph, whole: Whole) -> Settled:

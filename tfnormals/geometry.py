@@ -73,7 +73,7 @@ def pose(points: Array | Tensor) -> Pose:
     distances, scales, spreads = zip(*seen, strict=True)
     distance = torch.cat(distances)
     away = distance[distance > FLAT_TOLERANCE * distance.max()]
-    size = float(np.median(away.cpu().numpy())) if len(away) else 0.0
+    size = _median(away) if len(away) else 0.0
     scale, spread = float(max(scales)) or 1.0, _sum(spreads).cpu().numpy()
     values, vectors = np.linalg.eigh(spread / scale**2 / count)
     values, axes = np.maximum(values[::-1], 0.0), vectors.T[::-1].copy()
@@ -93,6 +93,14 @@ def pose(points: Array | Tensor) -> Pose:
     undecided_axis = ~flat[:-1] & (gap < SYMMETRY_TOLERANCE)
     symmetric = bool(undecided_sign.any() or undecided_axis.any())
     return Pose(centre.cpu().numpy(), size, axes, extent * scale, symmetric)
+
+
+def _median(values: Tensor) -> float:
+    """The middle value or the mean of the two, found where the values are."""
+    if values.device.type == "cpu":
+        return float(np.median(values.numpy()))
+    half = len(values) // 2
+    return float(values.sort().values[half - 1 + len(values) % 2 : half + 1].mean())
 
 
 def _sum(parts: Iterable[Tensor]) -> Tensor:

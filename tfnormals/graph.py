@@ -299,8 +299,13 @@ def _farthest_points(canonical: Tensor, ratio: int = RATIO) -> Tensor:
     order, reach = torch.empty_like(nearest, dtype=torch.int16), torch.full_like(nearest, -1.0)
     for first in range(0, width, _STEPS):
         done = min(first + _STEPS, width)
-        given = points, starts, first, done
-        over_points(sample_farthest, blocks, given, (nearest, order, reach), _BLOCKS)
+        given, filled = (points, starts, first, done), (nearest, order, reach)
+        if device.type == "cpu":
+            over_points(sample_farthest, blocks, given, filled, _BLOCKS)
+        else:
+            from .gpu_sampling import sample_in_teams
+
+            sample_in_teams(*given, *filled)
         if done * blocks >= count:
             found = reach[:, :done]
             last = found.flatten().kthvalue(found.numel() - count + 1).values

@@ -277,8 +277,9 @@ class Trainer:
 
 
 def _workers(device: torch.device) -> int:
-    """Processes that make batches: a CPU needs its cores to learn from them, a GPU all of them."""
-    return 1 if device.type == "cpu" else max(1, (os.cpu_count() or 2) - 1)
+    """Processes that make batches: a CPU needs its cores to learn from them, a GPU its share."""
+    learners = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of this machine, says torchrun
+    return 1 if device.type == "cpu" else max(1, (os.cpu_count() or 2) // learners - 1)
 
 
 def _context() -> str:

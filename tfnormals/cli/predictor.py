@@ -64,7 +64,7 @@ class Predictor:
     def _network(self) -> "TensorFramesPointNet":
         from ..pretrained import load_model
 
-        return load_model(self.model)
+        return load_model(self.model).to(self._place)
 
     @cached_property
     def _place(self) -> "torch.device":
@@ -95,9 +95,9 @@ class Predictor:
         Raises:
             ModelError: If the model is unknown or damaged.
         """
-        from ..pretrained import model_path
+        from ..pretrained import load_model, model_path
 
-        _ = self._network  # checks it
+        load_model(self.model)  # checks it; a client of a cluster may have no such device
         weights = sha256(model_path(self.model).read_bytes()).hexdigest()
         parts = self.tiles.digest if self.tiles else None
         told = json.dumps([__version__, weights, self.sides, self.file_format, parts])
@@ -176,7 +176,7 @@ class Predictor:
         Raises:
             ModelError: If the model is unknown or damaged.
         """
-        _ = self._network, self._place
+        _ = self._network
 
     def overview(self, points: "Array") -> "Whole":
         """A look at some points, (n, 3), of the surface that the clouds are parts of.

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from types import FunctionType
 from typing import Any
-from warnings import catch_warnings, filterwarnings
+from warnings import filterwarnings
 
+import torch
 from numba import cuda
 from torch import Tensor
 
@@ -16,24 +17,68 @@ THREADS = 128
 """In a block, which one processor runs; NOT measured."""
 FEW = 16_384
 """Points up to which each thread gets a block, and so the caches of a processor, to itself: where
-they are few, as blocks of points are, each has much to do; NOT measured."""
+they are few, each has much to do; NOT measured."""
+
+filterwarnings("ignore", "Grid size")  # small clouds leave a GPU idle, that is known
 
 
 def launch(
     loop: Callable[..., None], count: int, given: Sequence[Any], filled: Sequence[Tensor]
 ) -> None:
     """Runs a compiled loop on the GPU of its tensors; see ``loops.over_points``."""
-    read = tuple(_shared(one.contiguous()) if isinstance(one, Tensor) else one for one in given)
-    into = tuple(map(_shared, filled))
     threads = THREADS if count > FEW else 1
-    with cuda.gpus[filled[0].get_device()], catch_warnings():
-        filterwarnings("ignore", "Grid size")  # small clouds leave a GPU idle, that is known
-        _kernel(loop)[-(-count // threads), threads](count, read, into)
+    run(_kernel(loop), -(-count // threads), threads, given, filled, count)
+
+
+def run(
+    kernel: Any,
+    blocks: int,
+    threads: int,
+    given: Sequence[Any],
+    filled: Sequence[Tensor],
+    *sizes: int,
+) -> None:
+    """Runs a kernel on the GPU of its tensors, after what torch was told to do there before.
+
+    Args:
+        kernel: Takes the sizes, what is given and what it fills in, the last two as tuples.
+        blocks: Of threads.
+        threads: Of a block.
+        given: Tensors and numbers.
+        filled: Tensors in order.
+        sizes: Numbers.
+    """
+    device = filled[0].device
+    with cuda.gpus[device.index or 0]:
+        read = tuple(
+            _shared(one.contiguous()) if isinstance(one, Tensor) else one for one in given
+        )
+        into = tuple(map(_shared, filled))
+        kernel[blocks, threads, _stream(device)](*sizes, read, into)
+
+
+def kernel_of(function: Callable[..., None]) -> Any:
+    """A kernel, compiled when it is first run; kept on disk where there is a folder for it."""
+    try:
+        return cuda.jit(cache=True)(function)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return cuda.jit()(function)  # type: ignore[no-untyped-call]
 
 
 def _shared(tensor: Tensor) -> Any:
     """The memory of a tensor, as numba knows it."""
     return cuda.as_cuda_array(tensor.detach())  # type: ignore[no-untyped-call]
+
+
+def _stream(device: torch.device) -> Any:
+    """The queue of torch's operations, as numba knows it."""
+    return _queue(torch.cuda.current_stream(device).cuda_stream)
+
+
+@cache
+def _queue(handle: int) -> Any:
+    """One object for each, by which numba finds what it has prepared; 0 is the default one."""
+    return cuda.external_stream(handle) if handle else 0
 
 
 @cache
@@ -42,7 +87,7 @@ def _kernel(loop: Callable[..., None]) -> Any:
     known = {**globals(), "loop": loop}
     own = FunctionType(_each_point.__code__, known, loop.__name__)
     own.__qualname__ = f"{loop.__module__}.{loop.__name__}"
-    return cuda.jit(cache=True)(own)  # type: ignore[no-untyped-call]
+    return kernel_of(own)
 
 
 def _each_point(count: int, given: tuple[Any, ...], filled: tuple[Any, ...]) -> None:

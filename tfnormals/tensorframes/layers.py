@@ -114,7 +114,13 @@ Receivers: TypeAlias = Neighborhoods | LazyNeighborhoods
 
 def measured(receivers: Receivers) -> Neighborhoods:
     """The receivers with all edges, through which gradients may flow."""
-    return Neighborhoods(receivers.frames, receivers.neighbors, receivers.edges, receivers.moments)
+    frames, neighbors = receivers.frames, receivers.neighbors
+
+    def measure(rows: slice) -> list[Tensor]:
+        return [receivers.among(rows).edges]
+
+    (edges,) = chunked(measure, neighbors.shape[1], (2,), frames.device)
+    return Neighborhoods(frames, neighbors, edges, receivers.moments)
 
 
 class EdgeLayer(nn.Module):
@@ -168,15 +174,15 @@ class EdgeLayer(nn.Module):
         among: Int[Tensor, " m"] | None = None,
     ) -> Features:
         """Features of the receivers, or of some among them, given those of the senders."""
-        sent = rowwise(self.sender, features.scalars)
+        sent, weights = rowwise(self.sender, features.scalars), self._edge_weights()
         hear = None
         if isinstance(receivers, LazyNeighborhoods) and compilable(sent):
-            hear = self._hearing(sent, features.vectors, receivers, among)
+            hear = _hearing(sent, features.vectors, weights, receivers, among)
 
         def receive(rows: slice) -> Features:
             some = receivers.among(rows if among is None else among[rows])
             if hear is None or isinstance(some, Neighborhoods):
-                heard = self._heard(sent, features.vectors, some)
+                heard = _heard(sent, features.vectors, weights, some)
             else:
                 heard = hear(some, rows)
             own = rows if all_of_them else some.neighbors[0]
@@ -185,44 +191,6 @@ class EdgeLayer(nn.Module):
         count = receivers.neighbors.shape[1] if among is None else len(among)
         all_of_them = among is None and count == len(features.scalars)
         return Features(*chunked(receive, count, (0, 2), sent.device))
-
-    def _heard(
-        self, sent: Float[Tensor, "n h"], vectors: Float[Tensor, "3 v n"], receivers: Receivers
-    ) -> Float[Tensor, "2 m h"]:
-        """The pooled messages of both hands."""
-        neighbors, edges, v = receivers.neighbors, receivers.edges, vectors.shape[1]
-        (k, m), rows = neighbors.shape, neighbors.reshape(-1)
-        arriving = vectors.flatten(0, 1).index_select(1, rows).view(3, v, k, m)
-        local = turned(arriving, receivers.frames.contiguous())
-        flat = edges.reshape(EDGE_FEATURES, -1)
-        even = torch.cat([flat[:2], flat[3:], local[:2].view(2 * v, k * m)])
-        odd = torch.cat([flat[2:3], local[2].view(v, k * m)])
-        even_weight, odd_weight = self._edge_weights()
-        message = sent.index_select(0, rows).addmm_(even.T.to(sent), even_weight.to(sent))
-        change = odd.T.to(sent) @ odd_weight.to(sent)  # to bfloat16 under autocast
-        return _Pooled.apply(message.view(k, m, -1), change.view(k, m, -1))
-
-    def _hearing(
-        self,
-        sent: Float[Tensor, "n h"],
-        vectors: Float[Tensor, "3 v n"],
-        receivers: LazyNeighborhoods,
-        among: Int[Tensor, " m"] | None,
-    ) -> Callable[[LazyNeighborhoods, slice], Float[Tensor, "2 m h"]]:
-        """The same in loops."""
-        arrows = rowwise(Tensor.contiguous, vectors.flatten(0, 1).T)
-        weights = self._edge_weights()
-        whole = placed(receivers) if among is None else None
-
-        def hear(some: LazyNeighborhoods, rows: slice) -> Float[Tensor, "2 m h"]:
-            place = whole or placed(some)
-            if torch.is_grad_enabled():  # all receivers are one chunk
-                heard: Tensor = PooledMessages.apply(sent, arrows, *weights, place)
-                return heard
-            first, count = rows.start if whole else 0, some.neighbors.shape[1]
-            return pooled_messages(sent, arrows, weights, place, slice(first, first + count))
-
-        return hear
 
     def _updated(
         self,
@@ -268,10 +236,54 @@ class EdgeLayer(nn.Module):
         return even, torch.cat([z, along])
 
 
+def _heard(
+    sent: Float[Tensor, "n h"],
+    vectors: Float[Tensor, "3 v n"],
+    weights: Sequence[Float[Tensor, "e h"]],
+    receivers: Receivers,
+) -> Float[Tensor, "2 m h"]:
+    """What receivers hear; ``messages.pooled_messages`` as a chain of tensor operations."""
+    neighbors, edges, v = receivers.neighbors, receivers.edges, vectors.shape[1]
+    (k, m), rows = neighbors.shape, neighbors.reshape(-1)
+    arriving = vectors.flatten(0, 1).index_select(1, rows).view(3, v, k, m)
+    local = turned(arriving, receivers.frames.contiguous())
+    flat = edges.reshape(EDGE_FEATURES, -1)
+    even = torch.cat([flat[:2], flat[3:], local[:2].view(2 * v, k * m)])
+    odd = torch.cat([flat[2:3], local[2].view(v, k * m)])
+    even_weight, odd_weight = weights
+    message = sent.index_select(0, rows).addmm_(even.T.to(sent), even_weight.to(sent))
+    change = odd.T.to(sent) @ odd_weight.to(sent)  # to bfloat16 under autocast
+    return _Pooled.apply(message.view(k, m, -1), change.view(k, m, -1))
+
+
+def _hearing(
+    sent: Float[Tensor, "n h"],
+    vectors: Float[Tensor, "3 v n"],
+    weights: Sequence[Float[Tensor, "e h"]],
+    receivers: LazyNeighborhoods,
+    among: Int[Tensor, " m"] | None,
+) -> Callable[[LazyNeighborhoods, slice], Float[Tensor, "2 m h"]]:
+    """The pooled messages of both hands, in loops."""
+    arrows = rowwise(Tensor.contiguous, vectors.flatten(0, 1).T)
+    whole = placed(receivers) if among is None else None
+
+    def hear(some: LazyNeighborhoods, rows: slice) -> Float[Tensor, "2 m h"]:
+        place = whole or placed(some)
+        if torch.is_grad_enabled():  # all receivers are one chunk
+            heard: Tensor = PooledMessages.apply(sent, arrows, *weights, place)
+            return heard
+        first, count = rows.start if whole else 0, some.neighbors.shape[1]
+        return pooled_messages(sent, arrows, weights, place, slice(first, first + count))
+
+    return hear
+
+
 def _taken(features: Features, rows: "slice | Tensor") -> Features:
     """Features of some of the nodes."""
     scalars, vectors = features
     if isinstance(rows, slice):
+        if rows == slice(0, len(scalars)):  # the gradient of a slice is filled with zeros first
+            return features
         return Features(scalars[rows], vectors[..., rows])
     return Features(scalars.index_select(0, rows), vectors.index_select(2, rows))
 

@@ -16,8 +16,10 @@ from importlib.util import find_spec
 from itertools import pairwise
 from threading import Lock
 from typing import Any, TypeVar, cast
+from warnings import warn
 
 import numba
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -61,9 +63,27 @@ def compilable(tensor: Tensor) -> bool:
 
 
 def place_of_loops(device: torch.device) -> torch.device:
-    """Where loops run for what is there: on the GPU if there is numba-cuda, else on the CPU."""
+    """Where loops run for what is there: on the GPU if numba-cuda works there, else on the CPU."""
     there = device.type == "cuda" and find_spec("numba_cuda") is not None
-    return device if there else torch.device("cpu")
+    return device if there and _runs_loops(device) else torch.device("cpu")
+
+
+@cache
+def _runs_loops(device: torch.device) -> bool:
+    """Whether a loop can be compiled for a GPU and run there; if not, says why."""
+    try:
+        counted = torch.zeros(3, dtype=torch.long, device=device)
+        over_points(_count, 3, (5,), (counted,))
+        return counted.tolist() == [5, 6, 7]
+    except Exception as error:  # noqa: BLE001  # of numba, its compiler or the driver
+        warn(f"numba-cuda fails, so graphs are built on the CPU: {error}", stacklevel=2)
+        return False
+
+
+@compiled
+def _count(first: int, start: int, stop: int, numbers: NDArray[np.int64]) -> None:
+    for i in range(start, stop):
+        numbers[i] = first + i
 
 
 def array(tensor: Tensor) -> NDArray[Any]:
