@@ -5,16 +5,15 @@ r"""Times tfnormals and every other tool that is installed on clouds of many siz
     python benchmarks/speed.py --plot docs/speed.png
 
 The tools take turns, each in a process of its own that is started before and ended when it takes
-longer than --seconds-limit; it then gets no other clouds. Seconds are medians. Memory is what
-the process had at its peak beyond what it had before it got the points (Linux). The tables are
-markdown, on stdout; settings of the tools as in rival_tools.py.
+longer than --seconds-limit; it then gets no other clouds. Seconds are medians, of the tool alone.
+Memory is what the process had at its peak beyond what it had before it got the points (Linux).
+The tables are markdown, on stdout; settings of the tools as in rival_tools.py.
 """
 
 import argparse
 import os
 import platform
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
@@ -116,13 +115,12 @@ def runs(tools: dict[str, Start], points: Array, repeats: int) -> dict[str, Run]
         before = {name: _gigabytes(tool, "VmRSS:") for name, tool in started.items()}
         for _ in range(repeats):
             for name in [name for name in started if name not in failures]:
-                start = time.perf_counter()
                 try:
                     started[name](points)
                 except DataError as error:
                     failures[name] = str(error)
                     continue
-                seconds = time.perf_counter() - start
+                seconds = started[name].seconds
                 peak = _gigabytes(started[name], "VmHWM:")
                 measured[name].append((seconds, peak - before[name]))
     for name, failure in failures.items():

@@ -103,6 +103,7 @@ def test_a_tool_that_fails_is_quoted_and_answers_the_next_cloud(moody, count, me
     with pytest.raises(DataError, match=f"^moody: {message}$"):
         moody(ball(count))
     assert np.array_equal(moody(ball(4)), ball(4))
+    assert 0 < moody.seconds < 1
 
 
 def test_a_tool_that_hangs_is_ended_and_answers_the_next_cloud():

@@ -1,8 +1,10 @@
 """Normals of other tools, of Open3D above all, that evaluation sets beside ours."""
 
+import math
 import multiprocessing
 import re
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
@@ -50,6 +52,8 @@ class SeparateTool:
         """
         self._name, self._load, self._install = name, load, install
         self._seconds_limit = seconds_limit
+        self.seconds = math.nan
+        """What the last call took the tool; passing the points to and fro is not its time."""
         self._start()
 
     def __call__(self, points: Array) -> Array:
@@ -69,7 +73,7 @@ class SeparateTool:
         if isinstance(reply, str):
             raise DataError(f"{self._name}: {reply}")
         normals = np.full(points.shape, np.nan)
-        normals[finite] = reply
+        normals[finite], self.seconds = reply
         return normals
 
     @property
@@ -102,7 +106,7 @@ class SeparateTool:
         )
         self._process.start()
         theirs.close()
-        reply: Array | str
+        reply: tuple[Array, float] | str
         try:
             reply = self._receive(seconds_limit=None)  # importing may take as long as it likes
         except ConnectionError as error:
@@ -111,8 +115,8 @@ class SeparateTool:
             self.close()
             raise DataError(f"{self._name}: {reply}")
 
-    def _receive(self, seconds_limit: float | None) -> Array | str:
-        """Normals, or what is wrong with the points."""
+    def _receive(self, seconds_limit: float | None) -> tuple[Array, float] | str:
+        """Normals and how long they took, or what is wrong with the points."""
         if not self._connection.poll(seconds_limit):
             raise TimeoutError(f"did not finish in {seconds_limit:g} s")
         try:
@@ -172,15 +176,16 @@ def _serve(connection: Connection, load: Callable[[], Tool], install: str) -> No
     except (ImportError, OSError) as error:  # OSError: a system library is missing
         connection.send(f"cannot be imported ({error}); {install}")
         return
-    connection.send(np.empty((0, 3)))  # ready
+    connection.send((np.empty((0, 3)), 0.0))  # ready
     while True:
         try:
             points = connection.recv()
         except EOFError:
             return
+        start = time.perf_counter()
         try:
             normals = tool(points)
         except RuntimeError as error:
             connection.send(NOISE.sub("", str(error).splitlines()[0]))
         else:
-            connection.send(normals)
+            connection.send((normals, time.perf_counter() - start))
