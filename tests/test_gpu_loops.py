@@ -74,7 +74,6 @@ def main():
     graph._BLOCK, graph._STEPS, gpu_sampling.TEAM = 40, 7, 8
     here = said_of(points)
     gpu_loops._shared, gpu_loops._stream = torch.Tensor.numpy, lambda _: 0
-    gpu_loops.FEW = 100
     for module in (box_search, graph, loops, orientation, sheets):
         module.over_points = simulated
     assert loops._runs_loops(torch.device("cpu"))  # the simulator's GPU

@@ -13,11 +13,8 @@ import torch
 from numba import cuda
 from torch import Tensor
 
-THREADS = 128
-"""In a block, which one processor runs; NOT measured."""
-FEW = 16_384
-"""Points up to which each thread gets a block, and so the caches of a processor, to itself: where
-they are few, each has much to do; NOT measured."""
+THREADS = 64
+"""In a block, which one processor runs: few, so that small clouds keep many busy; NOT measured."""
 
 filterwarnings("ignore", "Grid size")  # small clouds leave a GPU idle, that is known
 
@@ -26,8 +23,7 @@ def launch(
     loop: Callable[..., None], count: int, given: Sequence[Any], filled: Sequence[Tensor]
 ) -> None:
     """Runs a compiled loop on the GPU of its tensors; see ``loops.over_points``."""
-    threads = THREADS if count > FEW else 1
-    run(_kernel(loop), -(-count // threads), threads, given, filled, count)
+    run(_kernel(loop), -(-count // THREADS), THREADS, given, filled, count)
 
 
 def run(
