@@ -43,7 +43,7 @@ from tfnormals.graph import (
 from tfnormals.network import measured_levels
 from tfnormals.pretrained import load_model, save_model
 from tfnormals.tensorframes import LazyNeighborhoods
-from tfnormals.training import CLIP_NORM, Clouds, normal_losses
+from tfnormals.training import CLIP_NORM, POINT_LIMIT, Clouds, limit_gradients, normal_losses
 
 POINTS = 131_072
 """Of a batch, filled up."""
@@ -234,6 +234,7 @@ def learn(network: nn.Module, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     clouds = Clouds(own["cloud"], own["points"])
     rounds = network.voted(found, levels)
     losses = normal_losses(rounds, found.side, own["normals"], own["side_weight"], clouds)
+    limit_gradients(found, rounds, POINT_LIMIT / clouds.points.sum())
     losses["loss"].backward()
     return {name: loss.detach() for name, loss in losses.items()}
 

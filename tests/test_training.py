@@ -15,7 +15,7 @@ from tfnormals.data.batches import validation_clouds
 from tfnormals.data.surfaces import closed_surface
 from tfnormals.distributed import Team
 from tfnormals.errors import DataError
-from tfnormals.network import NetworkConfig
+from tfnormals.network import NetworkConfig, Prediction
 from tfnormals.pretrained import RUN_MODEL, load_model
 from tfnormals.training import (
     EASIEST,
@@ -24,6 +24,7 @@ from tfnormals.training import (
     Clouds,
     Trainer,
     TrainingConfig,
+    limit_gradients,
     normal_losses,
     on_device,
 )
@@ -286,6 +287,27 @@ def tilted(degrees):
     across = torch.nn.functional.normalize(across, dim=1)
     angle = math.radians(degrees)
     return math.cos(angle) * NORMALS + math.sin(angle) * across
+
+
+def test_no_point_teaches_more_than_the_limit():
+    rng = torch.Generator().manual_seed(0)
+    first, last = (
+        Directions(torch.randn(3, 9, generator=rng), torch.randn(9, generator=rng))
+        for _ in range(2)
+    )
+    side, context = torch.randn(3, 9, generator=rng), torch.randn(9, 4, generator=rng)
+    said = [*first, *last, side, context]
+    for part in said:
+        part.requires_grad_()
+    limit_gradients(Prediction(first, side, context), [first, last], 1.5)
+
+    sum((part**2).sum() / 2 for part in said).backward()  # each part is its gradient
+
+    for part in said:
+        axis = {(3, 9): 0, (9,): (), (9, 4): 1}[tuple(part.shape)]
+        norm = part.abs() if axis == () else part.norm(dim=axis, keepdim=True)
+        assert norm.min() < 1.5 < norm.max()
+        torch.testing.assert_close(part.grad, part * (1.5 / norm).clamp(max=1))
 
 
 def test_right_normals_have_the_smallest_direction_loss():
