@@ -54,6 +54,16 @@ def test_tiles_get_the_normals_of_the_whole(tiles, whole, model):
     np.testing.assert_array_equal(found[:, 6], confidence.astype(np.float32))
 
 
+def test_a_tile_without_a_finite_point_is_written_with_the_others(tiles, model, capsys):
+    np.save(tiles[1], np.full((40, 3), np.nan))
+
+    assert predict(*tiles, "--model", model) == 0
+
+    assert "0.0% with low confidence; 40 not finite, given NaN" in capsys.readouterr().err
+    assert np.isnan(np.load(f"out/{tiles[1]}")[:, :6]).all()
+    assert np.isfinite(np.load(f"out/{tiles[2]}")).all()
+
+
 def test_each_tile_is_told(tiles, whole, model, capsys):
     np.save(tiles[1], np.concatenate([np.load(tiles[1]), [[np.nan, 0, 0]]]))
 
@@ -242,5 +252,5 @@ def test_a_tile_without_a_finite_point_is_refused(one_by_one, tiles, model, caps
 
     assert predict(*tiles, "--model", model, *one_by_one) == 1
 
-    assert "1.npy: no finite point" in capsys.readouterr().err
+    assert "1.npy: no finite point; leave it out" in capsys.readouterr().err
     assert not list(Path("out").iterdir())

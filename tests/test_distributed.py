@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -144,3 +145,29 @@ def test_a_run_that_two_processes_left_is_finished_by_one(alone, tmp_path, capsy
     assert not list(run.glob("*.partial"))
     assert run_cli("train", "--resume", run, "--device", "cpu") == 0
     assert_same_result(alone, run)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups are of POSIX")
+def test_a_killed_run_leaves_no_process(tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, str(SCRIPT), "train", *map(str, NEW[:-6]), "--out", str(run)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as trainer:
+        until(lambda: (run / training.METRICS).exists())
+        trainer.kill()
+
+    def nobody_left():
+        try:
+            os.killpg(trainer.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    until(nobody_left)
+
+
+def until(done, seconds=60):
+    """Waits for what should soon be so."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.1)

@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import safetensors.torch
@@ -175,6 +176,7 @@ class Trainer:
             prefetch_factor=4,
             pin_memory=self.device.type == "cuda",
             multiprocessing_context=_context(),
+            worker_init_fn=_end_with_parent,
             generator=torch.Generator(),  # otherwise it draws from the global one
         )
         return iter(loader)
@@ -297,6 +299,18 @@ def _context() -> str:
         return "spawn"
     multiprocessing.set_forkserver_preload([TrainingBatches.__module__])
     return "forkserver"
+
+
+def _end_with_parent(_: int) -> None:
+    """Lets a process that makes batches end when the run is killed, which cannot tell it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 class _CountFrom(Sampler[int]):

@@ -97,4 +97,4 @@ class Outcome(NamedTuple):
         from ..estimation import LOW_CONFIDENCE  # torch takes seconds to import
 
         low = int((self.estimate.confidence < LOW_CONFIDENCE).sum()) - self.estimate.skipped
-        return low / (self._points - self.estimate.skipped)
+        return low / max(self._points - self.estimate.skipped, 1)  # a tile may have none

@@ -101,7 +101,7 @@ def surveyed(jobs: Sequence[Job], predictor: "Predictor", on_progress: "OnProgre
             )
         points = cloud.points[np.isfinite(cloud.points).all(1)]
         if not len(points):
-            raise CloudError(f"{job.source}: no finite point")
+            raise CloudError(f"{job.source}: no finite point; leave it out")
         low, high = (tuple(edge.tolist()) for edge in (points.min(0), points.max(0)))
         tiles.append(Tile(job.source.absolute(), low, high))
         sides.append(predictor.side(job, cloud))
