@@ -26,7 +26,7 @@ def loaded(data):
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-@pytest.mark.parametrize("dtype", ["f2", "f4", ">f8"])
+@pytest.mark.parametrize("dtype", ["f2", "f4", ">f8", "i4"])
 def test_normals_come_beside_all_other_arrays(save, dtype):
     others = {"labels": LABELS, "anything": np.array([{"a": 1}, None]), "scale": np.float64(0.1)}
     before = {"points": POINTS.astype(dtype)} | others

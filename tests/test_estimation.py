@@ -123,6 +123,18 @@ def test_what_a_gpu_has_no_room_for_is_done_on_the_cpu(small_network, full_gpu):
     assert (found.moved, expected.moved) == (True, False)
 
 
+def test_masked_points_get_nan(small_network):
+    points = np.ma.array(cloud(), mask=False)
+    points[7, 1] = np.ma.masked
+
+    normals, confidence = estimate_normals(points, model=small_network)
+
+    expected, _ = estimate_normals(np.delete(cloud(), 7, axis=0), model=small_network)
+    assert np.isnan(normals[7]).all()
+    assert confidence[7] == 0
+    np.testing.assert_array_equal(np.delete(normals, 7, axis=0), expected)
+
+
 @pytest.mark.parametrize("integers", [np.int32, np.uint8])
 def test_whole_coordinates_give_float64(integers, small_network):
     points = np.round(cloud() * 50 + 100).astype(integers)

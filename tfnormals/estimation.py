@@ -88,9 +88,9 @@ def estimate_normals(
 
     Args:
         points: (n, 3) coordinates in any unit, a numpy array or a torch tensor; or (n, 2) of
-            closed outlines. Points that are not finite get NaN; duplicates are fine. Or a point
-            cloud of Open3D, legacy or tensor, trimesh or laspy, or a mesh of trimesh: its
-            vertices. None of them is changed.
+            closed outlines. Points that are not finite, or masked, get NaN; duplicates are fine.
+            Or a point cloud of Open3D, legacy or tensor, trimesh or laspy, or a mesh of trimesh:
+            its vertices. None of them is changed.
         model: Shipped name, path of a model, or a loaded network. Outlines have a model of their
             own, ``contour-v1``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``. What a GPU has no room for is done on
@@ -379,7 +379,9 @@ def _check_orient(
         if value is None and name == orient:
             raise ValueError(f"orient is {name}, but there is no {name}; give one")
         if value is not None and name != orient:
-            raise ValueError(f"{name} is of no use with orient {orient}; leave out one of them")
+            raise ValueError(
+                f'{name} is of no use with orient {orient}; give orient="{name}" or leave it out'
+            )
     if viewpoint is not None:
         if np.shape(viewpoint) not in (shape[1:], shape):
             raise ValueError(
@@ -404,6 +406,8 @@ def _check_count(points: Array) -> None:
 
 def _as_array(points: NDArray[np.floating] | Tensor) -> Array:
     values = points.detach().cpu().double().numpy() if isinstance(points, Tensor) else points
+    if np.ma.isMaskedArray(values):
+        values = np.ma.filled(values.astype(np.float64), np.nan)
     array: Array = np.asarray(values, np.float64)
     if array.ndim != 2 or array.shape[1] not in (2, 3):
         raise ValueError(f"points have shape {array.shape}; give (n, 3), or (n, 2) of a contour")

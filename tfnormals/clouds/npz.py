@@ -103,14 +103,14 @@ def read_npz(data: Data) -> Cloud:
 
 
 def _float_arrays(archive: ZipFile) -> dict[str, tuple[int, ...]]:
-    """The arrays of floats and their shapes."""
+    """The arrays of floats, and points of whole numbers, and their shapes."""
     shapes = {}
     for member in archive.infolist():
         with archive.open(member) as stream:
             start = stream.read(LONGEST)
         if is_npy(start):
             header = read_array_header(start)
-            if header.dtype.kind == "f":
+            if header.dtype.kind in ("fiu" if member.filename == _POINTS else "f"):
                 shapes[member.filename] = header.shape
     return shapes
 
