@@ -218,9 +218,13 @@ def test_the_input_is_not_replaced_by_default(ball, capsys):
         (["a.ply", "x/a.ply", "-o", "out"], "a.ply and x/a.ply would both become out/a.ply"),
         (["a.ply", "a.ply"], "a.ply and a.ply would both become a.normals.ply"),
         (["a.ply", "a.normals.ply", "--overwrite"], "a.normals.ply, which is an input as well"),
+        (["a.ply", "a.normals.ply"], "leave that out, or give another folder"),
         (["a.ply", "b.ply", "-o", "-"], "only one cloud can go to stdout"),
         (["-", "b.ply"], "only one cloud can go to stdout"),
         (["-", "-o", "out"], "stdin has no name"),
+        (["a.ply", "-o", "new/"], "new is no folder; create it first"),
+        (["a.ply", "-o", "ball.ply/"], "ball.ply is no folder; create it first"),
+        (["a.ply", "b.ply", "-o", "new/"], "new is no folder; create it first"),
         (["-", "--json"], "stdout takes the cloud"),
         (["a.ply", "--viewpoint", "0", "0", "inf"], "not finite"),
         (["a.ply", "--viewpoint", "0", "0", "1", "--orient", "none"], "no use with --orient none"),
@@ -265,6 +269,50 @@ def test_an_output_that_cannot_be(ball, output, reason, model, capsys):
 
     assert reason in capsys.readouterr().err
     assert files() == ["ball.ply"]
+
+
+@pytest.mark.parametrize("loop", ["loop.ply", "out/loop.ply"])
+def test_a_circular_link_fails_alone(ball, loop, model, capsys):
+    Path("out").mkdir()
+    Path(loop).symlink_to("loop.ply")
+    if loop != "loop.ply":
+        Path("loop.ply").write_bytes(Path(ball).read_bytes())
+
+    assert run_cli("predict", "loop.ply", ball, "-o", "out", "--model", model) == 1
+
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"tfnormals: {Path(loop)}: ")
+    assert "link" in first
+    assert others[-1] == "tfnormals: 1 of 2 clouds failed"
+    assert read_cloud("out/ball.ply").normals is not None
+
+
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+@pytest.mark.parametrize("output", ["pipe.ply", "/dev/null", "/dev/stdout"])
+def test_an_output_that_is_no_regular_file(ball, output, options, monkeypatch, capsys):
+    os.mkfifo("pipe.ply")
+    monkeypatch.setattr("tfnormals.clouds.read_cloud", raising(AssertionError("too late")))
+
+    assert run_cli("predict", ball, "-o", output, *options) == 1
+
+    told = f"tfnormals: {output}: not a regular file; name another --output, or - for stdout\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize("arguments", [["-"], ["-", "-o", "out.ply"]])
+def test_a_closed_stdin(arguments, folder, model, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", None)
+
+    assert run_cli("predict", *arguments, "--model", model) == 1
+    assert capsys.readouterr().err == "tfnormals: <stdin>: closed; open it, or name a file\n"
+
+
+def test_a_closed_stdout_is_told_before_computing(ball, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("tfnormals.estimation.estimate", raising(AssertionError("too late")))
+
+    assert run_cli("predict", ball, "-o", "-") == 1
+    assert capsys.readouterr().err == "tfnormals: <stdout>: closed; open it, or name a file\n"
 
 
 def test_a_folder_without_write_permission_is_refused_before_computing(ball, monkeypatch, capsys):

@@ -136,6 +136,53 @@ def test_many_clouds_go_into_a_folder(scan, kinect, model, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["kinect.pcd", "scan.ply"]
 
 
+@pytest.mark.parametrize(
+    ("name", "file_format", "options", "target"),
+    [
+        ("t.pts", "xyz", ["-o", "out"], "out/t.xyz"),
+        ("t", "txt", [], "t.normals.txt"),
+        ("t.v2", "obj", [], "t.normals.ply"),
+        ("t.asc", "xyz", [], "t.normals.asc"),
+    ],
+)
+def test_the_format_ends_names_where_those_of_clouds_do_not_tell(
+    name, file_format, options, target, model, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    start = "v " if file_format == "obj" else ""
+    (tmp_path / name).write_text("".join(f"{start}{x} {y} {z}\n" for x, y, z in POINTS))
+
+    assert run_cli("predict", name, "--format", file_format, "--model", model, *options) == 0
+
+    assert (tmp_path / target).exists()
+
+
+def test_a_second_run_leaves_out_the_outputs_of_the_first(scan, model, tmp_path, capsys):
+    def predict(*options):
+        return run_cli("predict", *tmp_path.glob("*.ply"), "--model", model, *options)
+
+    predict()
+    capsys.readouterr()
+
+    assert predict("--overwrite") == 0
+    told = "left out 1 of 2 clouds, which are outputs of others; -o FOLDER does them as well\n"
+    assert capsys.readouterr().err.startswith(told)
+    assert predict("--overwrite", "-q") == 0
+    assert capsys.readouterr().err == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scan.normals.ply", "scan.ply"]
+
+
+def test_outputs_of_others_are_done_into_a_folder(scan, model, tmp_path):
+    run_cli("predict", scan, "--model", model)
+    (tmp_path / "out").mkdir()
+
+    run_cli("predict", *tmp_path.glob("*.ply"), "-o", tmp_path / "out", "--model", model)
+
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["scan.normals.ply", "scan.ply"]
+
+
 def test_a_cloud_goes_to_stdout(scan, model, capsysbinary):
     assert run_cli("predict", scan, "-o", "-", "--model", model) == 0
 

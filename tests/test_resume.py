@@ -54,6 +54,21 @@ def test_finished_clouds_are_skipped(predict, capsys):
     assert capsys.readouterr().err == "2 of 2 clouds were finished before\n"
 
 
+def test_a_pattern_that_finds_outputs_as_well_goes_on(predict, capsys):
+    def again():
+        return run_cli("predict", *Path().glob("*.xyz"), "--resume", "--model", "own.safetensors")
+
+    again()
+    Path("b.normals.xyz").unlink()
+    capsys.readouterr()
+
+    assert again() == 0
+    left_out, resumed, done = capsys.readouterr().err.splitlines()
+    assert left_out.startswith("left out 1 of 3 clouds, ")
+    assert resumed == "1 of 2 clouds were finished before"
+    assert done.startswith("b.xyz -> b.normals.xyz: ")
+
+
 def test_a_changed_cloud_is_done_again(predict):
     predict("--resume")
     write_scan("a.xyz", 5)

@@ -1,6 +1,7 @@
 """What was finished, told beside the outputs, so that a second run skips it."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -64,7 +65,7 @@ class Journal:
         self._add(job.target, begun._replace(ended=True, output_stamp=now, record=record))
 
     def _begun(self, job: Job) -> Entry:
-        source = str(job.source.resolve())
+        source = os.path.realpath(job.source)  # also of a link to itself
         return Entry(job.target.name, source, stamp(job.source), self.settings)
 
     def _add(self, target: Path, entry: Entry) -> None:

@@ -21,7 +21,7 @@ from .options import (
 )
 from .predictor import Format, Predictor
 from .sides import Direction, Names, Orient, SideOptions, Vector
-from .targets import STREAM, Job, check_new_file, plan
+from .targets import STREAM, Job, check_new_file, parsed_output, plan
 from .tiles import surveyed
 from .workers import Crew
 
@@ -37,7 +37,7 @@ def predict_clouds(
             "--output",
             "-o",
             metavar="PATH",
-            readable=False,
+            parser=parsed_output,
             help="File, existing folder, or - for stdout; by default scan.normals.ply beside "
             "scan.ply, and stdout for stdin.",
         ),
@@ -127,7 +127,10 @@ def predict_clouds(
     sides.check()
     crew = Crew(workers, scheduler)
     crew.check()
-    jobs = plan(clouds, output, overwrite=overwrite or resume)
+    jobs = plan(clouds, output, file_format, overwrite=overwrite or resume)
+    if len(jobs) < len(clouds) and not quiet:
+        left_out = f"left out {len(clouds) - len(jobs)} of {len(clouds)} clouds"
+        talk.print(f"{left_out}, which are outputs of others; -o FOLDER does them as well")
     if json_lines and any(job.target == STREAM for job in jobs):
         raise typer.BadParameter("stdout takes the cloud; give -o", param_hint="--json")
     if preview is not None:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO
 
 from .. import __version__
 from ..errors import CloudError, DataError, OutputExistsError
 from .options import usable_device
 from .outcome import Outcome, Report
 from .sides import Side, SideOptions
-from .targets import STREAM, Job
+from .targets import STREAM, Job, check_link
 from .tiles import Tiles
 
 if TYPE_CHECKING:
@@ -139,13 +139,16 @@ class Predictor:
         """A cloud and the side of its normals, once it is sure that its target can be written.
 
         Raises:
-            CloudError: If it cannot be read, or lacks what its side needs.
+            CloudError: If it cannot be read or written, or lacks what its side needs.
             OutputExistsError: If the target may not be overwritten.
         """
         from ..clouds import check_target
 
         cloud = self.cloud(job.source)
-        if job.target != STREAM:
+        if job.target == STREAM:
+            _binary(sys.stdout, job.target_name)
+        else:
+            check_link(job.target)
             check_target(cloud, job.target, overwrite=self.overwrite)
         return cloud, self.side(job, cloud)
 
@@ -157,9 +160,8 @@ class Predictor:
         """
         from ..clouds import read_cloud
 
-        return read_cloud(
-            sys.stdin.buffer if source == STREAM else source, format=self.file_format
-        )
+        found = _binary(sys.stdin, "<stdin>") if source == STREAM else source
+        return read_cloud(found, format=self.file_format)
 
     def side(self, job: Job, cloud: "Cloud") -> Side:
         """The side of its normals.
@@ -230,9 +232,21 @@ class Predictor:
         """
         from ..clouds import write_cloud
 
-        target = sys.stdout.buffer if job.target == STREAM else job.target
+        to_stdout = job.target == STREAM
+        target = _binary(sys.stdout, job.target_name) if to_stdout else job.target
         finished = cloud.with_normals(found.normals, found.confidence)
         write_cloud(finished, target, overwrite=self.overwrite)
+
+
+def _binary(stream: TextIO | None, name: str) -> BinaryIO:
+    """What the bytes of stdin or stdout go through.
+
+    Raises:
+        CloudError: If the shell has closed it.
+    """
+    if stream is None:
+        raise CloudError(f"{name}: closed; open it, or name a file")
+    return stream.buffer
 
 
 @contextmanager

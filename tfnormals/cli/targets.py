@@ -8,7 +8,7 @@ from typing import NamedTuple
 import typer
 
 from ..errors import CloudError, DataError, OutputExistsError
-from ..formats import CONVERTED
+from ..formats import CONVERTED, FORMATS
 
 STREAM = Path("-")
 """Stdin as a source, stdout as a target."""
@@ -37,28 +37,49 @@ class Job(NamedTuple):
         return Job(self.source.absolute(), self.target.absolute())
 
 
-def plan(clouds: Sequence[Path], output: Path | None, *, overwrite: bool) -> list[Job]:
+def parsed_output(text: str) -> Path:
+    """The path that ``--output`` names; with a slash at its end it has to be a folder.
+
+    Raises:
+        typer.BadParameter: If it is none.
+    """
+    path = Path(text)
+    if text.endswith(("/", os.sep)) and not path.is_dir():
+        raise typer.BadParameter(f"{path} is no folder; create it first")
+    return path
+
+
+def plan(
+    clouds: Sequence[Path], output: Path | None, file_format: str | None, *, overwrite: bool
+) -> list[Job]:
     """The jobs for some clouds.
+
+    Without ``output``, a file that another of the clouds became before, as `*` finds it in a
+    second run, is left out.
 
     Args:
         clouds: Files, or `STREAM`.
         output: A file or stream for one cloud, a folder for many. By default ``scan.normals.ply``
             beside ``scan.ply``, and stdout for stdin.
+        file_format: What the clouds are; it ends the names of targets where theirs do not tell.
         overwrite: Targets may exist.
 
     Raises:
         typer.BadParameter: If clouds would share a target or replace each other.
         OutputExistsError: If a target exists.
-        CloudError: If a target's folder cannot be written to.
+        CloudError: If a target is no regular file, or its folder cannot be written to.
     """
     folder = output if output and output != STREAM and output.is_dir() else None
     if len(clouds) > 1 and output not in (None, STREAM, folder):
         raise _wrong(f"{output} is no folder; several clouds need an existing one")
-    jobs = [Job(cloud, _target(cloud, output, folder)) for cloud in clouds]
+    jobs = [Job(cloud, _target(cloud, output, folder, file_format)) for cloud in clouds]
+    if output is None:
+        jobs = _without_outputs(jobs)
     if len(jobs) > 1 and any(job.target == STREAM for job in jobs):
         raise _wrong("only one cloud can go to stdout; give an existing folder")
     _check_distinct(jobs)
     targets = [job.target for job in jobs if job.target != STREAM]
+    _check_regular(targets)
     if not overwrite:
         check_free(targets)
     _check_permission(targets)
@@ -76,6 +97,16 @@ def check_free(targets: Sequence[Path]) -> None:
         more = len(existing) - 1
         told = f" (and {more} more)" if more else ""
         raise OutputExistsError(f"{existing[0]}: exists already{told}; --overwrite replaces it")
+
+
+def check_link(target: Path) -> None:
+    """Refuses a link that leads nowhere but to itself.
+
+    Raises:
+        CloudError: If it is one.
+    """
+    if Path(os.path.realpath(target)).is_symlink():
+        raise CloudError(f"{target}: a circular link; remove it, or choose another --output")
 
 
 def check_new_file(path: Path, suffix: str, option: str, *, overwrite: bool) -> None:
@@ -111,31 +142,55 @@ def check_report(folder: Path, *, overwrite: bool) -> Path:
     return page
 
 
-def _target(cloud: Path, output: Path | None, folder: Path | None) -> Path:
+def _target(
+    cloud: Path, output: Path | None, folder: Path | None, file_format: str | None
+) -> Path:
+    stem, suffix = cloud.stem, _suffix(cloud, file_format)
     if folder:
         if cloud == STREAM:
             raise _wrong("stdin has no name to be filed under; give a file")
-        return folder / f"{cloud.stem}{_suffix(cloud)}"
+        return folder / f"{stem}{suffix}"
     if output:
         return output
-    return STREAM if cloud == STREAM else cloud.parent / f"{cloud.stem}.normals{_suffix(cloud)}"
+    return STREAM if cloud == STREAM else cloud.parent / f"{stem}.normals{suffix}"
 
 
-def _suffix(cloud: Path) -> str:
+def _suffix(cloud: Path, file_format: str | None) -> str:
     """That of the target of a cloud."""
-    return ".ply" if cloud.suffix.lower() in CONVERTED else cloud.suffix
+    suffix = cloud.suffix
+    if file_format is not None and suffix.lower() not in FORMATS | CONVERTED:
+        suffix = f".{file_format}"
+    return ".ply" if suffix.lower() in CONVERTED else suffix
+
+
+def _without_outputs(jobs: Sequence[Job]) -> list[Job]:
+    """Those whose source is not what another one becomes."""
+    targets = {job.target for job in jobs} - {STREAM}
+    return [job for job in jobs if job.source not in targets or not job.source.exists()]
 
 
 def _check_distinct(jobs: Sequence[Job]) -> None:
-    writers: dict[Path, Job] = {}
+    writers: dict[str, Job] = {}
     for job in jobs:
-        other = writers.setdefault(job.target.resolve(), job)
+        other = writers.setdefault(os.path.realpath(job.target), job)
         if other is not job:
             raise _wrong(f"{other.source} and {job.source} would both become {job.target}")
     for job in jobs:
-        writer = writers.get(job.source.resolve(), job)
+        writer = writers.get(os.path.realpath(job.source), job)
         if writer is not job:
-            raise _wrong(f"{writer.source} would become {job.source}, which is an input as well")
+            raise _wrong(
+                f"{writer.source} would become {job.source}, which is an input as well; leave "
+                "that out, or give another folder"
+            )
+
+
+def _check_regular(targets: Sequence[Path]) -> None:
+    for target in targets:
+        device = target.parent == Path("/dev")  # stdout there may lead to a file
+        if target.exists() and (device or not target.is_file()):
+            raise CloudError(
+                f"{target}: not a regular file; name another --output, or - for stdout"
+            )
 
 
 def _check_permission(targets: Sequence[Path]) -> None:

@@ -132,7 +132,7 @@ def write_cloud(cloud: Cloud, target: str | Path | BinaryIO, *, overwrite: bool 
 
 def remove_partials(targets: Iterable[Path]) -> None:
     """Remove what processes that were killed while writing have left; call it when all ended."""
-    paths = [target.resolve() for target in targets]
+    paths = [Path(os.path.realpath(target)) for target in targets]
     prefixes = {_temporary_prefix(path) for path in paths}
     for folder in {path.parent for path in paths}:
         for path in folder.glob(".*.tmp"):
