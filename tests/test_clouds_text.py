@@ -83,6 +83,113 @@ def test_header_is_extended(header, row, expected):
     assert read(f"{header}\n{row}".encode(), "csv").points.tolist() == [[1.5, 2, 3]]
 
 
+@pytest.mark.parametrize(
+    ("header", "separator", "glue"),
+    [
+        ("# t, x, y, z", " ", ","),
+        ("# t;x;y;z", ",", ";"),
+        ("# t x y z", ";", " "),
+        ("# t, x y\tz", " ", ","),
+        ("# columns: t x y z", " ", " "),
+        ("// Data columns: t, x, y, z", ",", ","),
+        ("# t [s], x [m], y [m], z [m]", " ", ","),
+        ("# point id, x, y, z", "\t", ","),
+        ("# point id,x,y,z", ",", ","),
+        ("t, X, Y, Z", " ", ","),
+        ("x_0;x;y;z", " ", ";"),
+        ('"size, in m",x,y,z', ",", ","),
+    ],
+)
+def test_header_may_have_a_separator_of_its_own(header, separator, glue):
+    data = f"{header}\n{separator.join('7123')}\n".encode()
+    assert read(data, "txt").points.tolist() == [[1, 2, 3]]
+    after = with_normals(data, "txt")
+    assert after.decode().splitlines()[0] == glue.join([header, *map(bytes.decode, NEW)])
+    np.testing.assert_array_equal(read(after, "txt").normals, normal_columns(1)[:, :3])
+    assert with_normals(after, "txt") == after
+
+
+def test_header_of_savetxt_is_understood(tmp_path):
+    path = tmp_path / "a.txt"
+    np.savetxt(path, np.arange(8.0).reshape(2, 4), header="by numpy\nt, x, y, z")
+    assert read_cloud(path).points.tolist() == [[1, 2, 3], [5, 6, 7]]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "taken at x y z",
+        "x, y, z in metres",
+        "x y z, then colour",
+        "z is up, x and y are east and north",
+        "scanned along x",
+        "x y z r g b",
+        "shot from (x, y, z)",
+        "units: m, for x, y and z",
+        "x: east, y: north, z: up",
+    ],
+)
+@pytest.mark.parametrize("separator", [" ", ","])
+def test_a_comment_that_is_no_list_of_columns_changes_nothing(comment, separator):
+    data = f"# {comment}\n{separator.join('123')}\n".encode()
+    assert read(data, "txt").points.tolist() == [[1, 2, 3]]
+    assert with_normals(data, "txt").startswith(data[:-1])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "x,y,z,0,1\n1,2,3,4,5\n",
+        ",x,y,z\n0,1,2,3\n",
+        '"x","y","z"\n"1","2","3"\n',
+        '"1","2","3"\n',
+        '"1" "2" "3"\n',
+        'x,y,z,"name, place"\n1,2,3,"a, ""b"", c"\n',
+        '1,2,3,"x, y"\n',
+        '1 2 3 "a, b, c"\n',
+        '1\t2\t3\t\t"a\tb"\n',
+    ],
+)
+def test_cells_as_csv_writers_make_them_are_read_and_kept(data):
+    assert read(data.encode(), "csv").points.tolist() == [[1, 2, 3]]
+    after = with_normals(data.encode(), "csv")
+    row = data.splitlines()[-1].encode()
+    assert after.splitlines()[-1].startswith(row)
+    assert read(after, "csv").points.tolist() == [[1, 2, 3]]
+
+
+def test_quoted_cells_beside_replaced_normals_are_kept():
+    data = b'"a, b",nx,ny,nz,x,y,z\n"6"", c","0","0","1",1,2,3\n'
+    assert read(data, "csv").normals.tolist() == [[0, 0, 1]]
+    row = with_normals(data, "csv").splitlines()[1]
+    assert row.startswith(b'"6"", c",') and row[8:].count(b",") == 7 and b",1,2,3," in row
+
+
+@pytest.mark.parametrize("data", ["1,2,3\n4,,6\n,,\n", 'x;y;z\n1;2;3\n4;;6\n;"";\n'])
+def test_empty_coordinates_are_not_a_number(data):
+    points = read(data.encode(), "csv").points
+    np.testing.assert_array_equal(points, [[1, 2, 3], [4, np.nan, 6], [np.nan] * 3])
+
+
+def test_the_first_point_may_be_empty():
+    points = read(b",,\n1,2,3\n", "csv").points
+    np.testing.assert_array_equal(points, [[np.nan] * 3, [1, 2, 3]])
+
+
+@pytest.mark.parametrize("separator", [" ", ",", ";", "\t"])
+def test_a_contour_without_names_gets_some_with_its_normals(separator):
+    data = f"# a line\n\n{separator.join('12')}\n# b\n{separator.join('34')}\n".encode()
+    cloud = read(data, "txt").with_normals(np.eye(2), np.ones(2))
+    again = read(written(cloud), "txt")
+    assert again.points.tolist() == [[1, 2], [3, 4]]
+    assert again.normals.tolist() == [[1, 0], [0, 1]]
+    assert written(again.with_normals(np.eye(2), np.ones(2))) == written(cloud)
+    assert written(cloud.with_normals(np.eye(2), np.ones(2))) == written(cloud)
+    names = separator.join(["x", "y", "nx", "ny", "normal_confidence"])
+    first, blank, header, _, second, _ = written(cloud).decode().splitlines()
+    assert (first, blank, header, second) == ("# a line", "", f"# {names}", "# b")
+
+
 def test_named_columns_are_found_wherever_they_stand():
     data = b"# a\nid,z,name,x,y\n7,3,oak tree,1,2\n"
     assert read(data, "csv").points.tolist() == [[1, 2, 3]]
@@ -146,7 +253,14 @@ def test_file_without_a_last_line_end_is_read():
         (b"# c\n1 2 3\n\n4 5 6 7\n", "line 4 has 4 columns, 3 are expected"),
         (b"x y z\n1 2 3\n4 five 6\n", "line 3: y is 'five', not a number; correct or remove"),
         (b"1,5;2,5;3,5\n", "line 1: x is '1,5', not a number"),
-        (b"1,2,3\n4,,6\n", "line 2: y is '', not a number"),
+        (b'1,2,3\n4,"five",6\n', "line 2: y is '\"five\"', not a number"),
+        (
+            b"# t x y z\n0 1 2 3 4\n",
+            r"line 1 seems to name 4 columns \(t, x, y, z\), .* has 5; name",
+        ),
+        (b"# id, x, y, z\n\n1 2 3\n", r"line 1 seems to name 4 columns .* or remove the line"),
+        (b"# columns: t x y z\n0 1 2 3 4\n", r"line 1 seems to name 4 columns"),
+        (b"# x, y, id\n1 2 3 4\n", r"line 1 seems to name 3 columns"),
         (b"1 2 \xff\n", "line 1: z is '\ufffd', not a number"),
     ],
 )
