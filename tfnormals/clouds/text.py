@@ -209,16 +209,16 @@ def _header_names(
     """What stands between the names in a line, and the names.
 
     Of all separators the one that gives a name per column, the coordinates among them; that of
-    the rows first, white space last, then any mixture where y follows x.
+    the rows first, any mixture where y follows x next, white space last.
     """
     text = _COMMENT.sub(b"", line, count=1)
     quoted = b'"' in text
     marks = [mark for mark in (separator, *_SEPARATORS) if mark and mark in text]
     ways = [(mark, splitter(mark, quoted=quoted)(text)) for mark in marks]
-    ways.append((b" ", splitter(None, quoted=quoted)(text)))
     words = _words(_without_units(line))
     if (b"x", b"y") in pairwise(word.lower() for word in words):  # else rather a sentence
         ways.append((marks[0] if marks else b" ", words))
+    ways.append((b" ", splitter(None, quoted=quoted)(text)))
     needed = _coordinates(line)
     named = [(mark, _as_names(cells)) for mark, cells in ways]
     return max(named, key=lambda way: (len(way[1]) == width, needed <= set(way[1])))
