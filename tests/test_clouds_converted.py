@@ -41,7 +41,9 @@ def test_an_obj_keeps_vertices_colours_and_faces():
     assert cloud.columns(["red", "green", "blue"])[[0, 3]].tolist() == [[255, 0, 0], [128] * 3]
     assert triangles(cloud).tolist() == [[0, 1, 2], [0, 2, 3], [0, 1, 3]]
     assert cloud.content.format == "PLY"
-    assert cloud.losses == ("OBJ becomes PLY: vertices, colours and triangles, without the rest",)
+    assert cloud.losses == (
+        "OBJ becomes PLY: vertices with colours and triangles, without the rest",
+    )
 
 
 def test_an_obj_of_points_is_a_cloud():
@@ -56,6 +58,99 @@ def test_an_off_keeps_vertices_and_faces():
 
     np.testing.assert_allclose(cloud.points, CUBE.vertices)
     np.testing.assert_array_equal(triangles(cloud), CUBE.faces)
+
+
+def test_relative_corners_of_an_obj_count_back_from_their_face():
+    streamed = "".join(
+        f"v {x} {y} {z}\nv {y} {z} {x}\nv {z} {x} {y}\nf -3/1 -2/1 -1/1\n"
+        for x, y, z in ((0, 0, 1), (2, 3, 4))
+    )
+
+    assert triangles(read(streamed.encode(), "obj")).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_comments_and_joined_lines_of_an_obj_are_read():
+    data = b"# in C:\\\nv 0 0 0 # a\nv 1 0 0\r\nv\t0 1 0\n  v 1 1 0\nf 1//1 2//1 \\\n 3//1\n"
+
+    cloud = read(data, "obj")
+
+    assert len(cloud.points) == 4
+    assert triangles(cloud).tolist() == [[0, 1, 2]]
+
+
+OFF = b"""OFF
+# a comment
+7 4 0
+0 0 0
+1 0 0
+1 1 0
+
+0 1 0
+0 0 1
+1 0 1
+1 1 1
+3 0 1 2
+4 0 1 2 3 255 0 0
+5 0 1 2 3 4
+6 0 1 2 3 4 5
+"""
+
+
+def test_faces_of_all_sizes_of_an_off_become_fans():
+    cloud = read(OFF, "off")
+
+    fans = [[0, j, j + 1] for size in (3, 4, 5, 6) for j in range(1, size - 1)]
+    assert triangles(cloud).tolist() == fans
+    assert cloud.points[6].tolist() == [1, 1, 1]
+    assert cloud.losses == ("OFF becomes PLY: vertices and triangles, without the rest",)
+
+
+COLOURS = [[255, 0, 51, 255], [0, 102, 255, 0]]
+SHARES = [[1, 0, 0.2, 1], [0, 0.4, 1, 0]]
+
+
+@pytest.mark.parametrize("given", [COLOURS, SHARES], ids=["integers", "shares"])
+@pytest.mark.parametrize("count", [3, 4])
+@pytest.mark.parametrize(
+    ("kind", "head", "before", "after"),
+    [
+        ("obj", "", "v 1 2 3", ""),
+        ("off", "OFF\n2 0 0\n", "1 2 3", ""),
+        ("off", "COFF 2 0\n", "1 2 3", ""),
+        ("off", "STCNOFF\n2 0 0\n", "1 2 3 0 0 -1", "0.5 0.5"),
+    ],
+)
+def test_colours_are_kept(given, count, kind, head, before, after):
+    rows = [" ".join([before, *map(str, colour[:count]), after]) for colour in given]
+
+    cloud = read((head + "\n".join(rows)).encode(), kind)
+
+    names = ["red", "green", "blue", "alpha"][:count]
+    assert cloud.columns(names).tolist() == [colour[:count] for colour in COLOURS]
+    assert set(cloud.content.table.names) == {*"xyz", *names}
+    assert cloud.losses == (
+        f"{kind.upper()} becomes PLY: vertices with colours, without the rest",
+    )
+
+
+@pytest.mark.parametrize("kind", ["obj", "off"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["0 0 0 1"],
+        ["0 0 0 0 0 256"],
+        ["0 0 0 0 0 -1"],
+        ["0 0 0 1.5 0 9"],
+        ["0 0 0 1 0 0", "1 1 1"],
+    ],
+)
+def test_numbers_that_are_no_colours_are_told(kind, rows):
+    lines = [f"v {row}" for row in rows] if kind == "obj" else ["OFF", f"{len(rows)} 0 0", *rows]
+
+    cloud = read("\n".join(lines).encode(), kind)
+
+    assert cloud.content.table.names == ("x", "y", "z")
+    assert "becomes PLY: vertices, without the rest; numbers after x y z" in cloud.losses[0]
 
 
 @pytest.mark.parametrize("kind", ["stl", "stl_ascii"])
@@ -76,7 +171,17 @@ def test_an_stl_has_each_place_once(kind):
         ("obj", b"v 1 2 x\n", "no row of numbers"),
         ("obj", b"v 1 2 3\nf 1 2 3\n", "a face has a corner that is no vertex"),
         ("obj", b"v 1 2 3\nf 0 1 1\n", "a face has a corner that is no vertex"),
+        ("obj", b"v 1 2 3\nf -2 1 1\nv 1 2 3\n", "a face has a corner that is no vertex"),
+        ("obj", b"v 1 2 3\nf /1 1 1\n", "a face that is no row of numbers"),
+        ("obj", b"v 1 2 3\nf 1 1 99999999999999999999\n", "a face that is no row of numbers"),
         ("off", b"OFF\n4 1 0\n0 0 0\n", "damaged, or no OFF"),
+        ("off", b"OFF", "it tells no counts"),
+        ("off", b"OFF 1 1 0\n0 0 0\n3 0 0\n", "less in it than its counts tell"),
+        ("off", b"OFF 1 1 0\n0 0 0\n3 0 0 1\n", "a face has a corner that is no vertex"),
+        ("off", b"OFF -1 0 0\n0 0 0\n1 1 1\n", "less in it than its counts tell"),
+        ("off", b"OFF 0 0 0\n", "no vertices in it"),
+        ("off", b"OFF BINARY\n\0\0", "save it as plain OFF"),
+        ("off", b"4OFF 1 0 0\n0 0 0 2\n", "save it as plain OFF"),
         ("off", b"no mesh", "damaged, or no OFF"),
         ("stl", CUBE.export(file_type="stl")[:-7], "no vertices in it; get a complete file"),
     ],

@@ -42,6 +42,43 @@ def test_every_format_gives_the_same_closed_box(tmp_path, suffix):
     assert volume(surface) == pytest.approx(6)
 
 
+def test_relative_corners_of_a_streamed_obj_are_read(tmp_path):
+    box = trimesh.creation.box([1, 2, 3])
+    lines = []
+    for corners in box.triangles:
+        lines += ["o part", *(f"v {x} {y} {z}" for x, y, z in corners), "f -3 -2 -1"]
+    (tmp_path / "crate.obj").write_text("\n".join(lines))
+    surface = load_surface(tmp_path / "crate.obj")
+    assert surface.vertices.shape == (8, 3)
+    assert volume(surface) == pytest.approx(6)
+
+
+def write_prism(path, corner):
+    """A prism of five sides: two pentagons and five quadrilaterals."""
+    angles = 2 * np.pi * np.arange(5) / 5
+    rim = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    points = [(x, y, z) for z in (0, 1) for x, y in rim]
+    sides = [[i, (i + 1) % 5, 5 + (i + 1) % 5, 5 + i] for i in range(5)]
+    faces = [[4, 3, 2, 1, 0], [5, 6, 7, 8, 9], *sides]
+    obj = path.suffix == ".obj"
+    lines = ["vt 0 0"] if obj else ["OFF", f"{len(points)} {len(faces)} 0"]
+    lines += [("v " if obj else "") + " ".join(map(str, point)) for point in points]
+    for face in faces:
+        lines.append(" ".join([f"{'f' if obj else len(face)}", *map(corner, face)]))
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "corner"),
+    [("a.obj", lambda i: f"{i + 1}/1/1"), ("b.obj", lambda i: f"{i - 10}//1"), ("c.off", str)],
+)
+def test_faces_of_many_sizes_are_read(tmp_path, name, corner):
+    surface = load_surface(write_prism(tmp_path / name, corner))
+    assert surface.faces.shape == (16, 3)
+    assert volume(surface) == pytest.approx(5 / 2 * np.sin(2 * np.pi / 5))
+
+
 def test_arrays_are_plain_and_of_full_precision(tmp_path):
     surface = load_surface(write_box(tmp_path / "crate.ply"))
     assert type(surface.vertices) is type(surface.faces) is np.ndarray

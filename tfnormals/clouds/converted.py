@@ -1,11 +1,12 @@
 """Meshes and E57, which are read only and become PLY."""
 
 import re
+from codecs import BOM_UTF8
+from collections.abc import Iterable
 from dataclasses import replace
 from io import BytesIO
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,6 @@ from .cloud import Cloud
 from .data import Data, stream_of
 from .ply import read_ply
 
-if TYPE_CHECKING:
-    import trimesh
-
 SENSOR = ("sensor_x", "sensor_y", "sensor_z")
 """Columns of the position of the scanner, of E57."""
 _TYPES = {"f8": "double", "f4": "float", "i4": "int", "u4": "uint", "u2": "ushort", "u1": "uchar"}
@@ -25,49 +23,81 @@ _GET = "get a complete file"
 _NAMES = {f"cartesian{axis.upper()}": axis for axis in "xyz"}
 _NAMES |= {f"color{colour.title()}": colour for colour in ("red", "green", "blue")}
 
+Mesh: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64]]
+"""The numbers of each vertex, x y z first, and the triangles."""
+
 
 def read_obj(data: Data) -> Cloud:
-    """The vertices of an OBJ, with colours where all have some, and its faces as triangles.
+    """The vertices of an OBJ, with their colours, and its faces as triangles.
 
     Raises:
-        CloudError: If there are none, or they are not numbers.
+        CloudError: As `obj_mesh`.
     """
-    lines = data[:].splitlines()
-    rows = [line.split()[1:] for line in lines if re.match(rb"\s*v\s", line)]
-    if not rows:
-        raise CloudError(f"no vertices in it; {_GET}")
-    width = min(map(len, rows))
-    try:
-        numbers = np.array([row[:width] for row in rows]).astype(float)
-        corners = [
-            [int(corner.split(b"/")[0]) for corner in line.split()[1:]]
-            for line in lines
-            if re.match(rb"\s*f\s", line)
-        ]
-    except ValueError as error:
-        raise CloudError(
-            f"a vertex or face that is no row of numbers ({error}); {_GET}"
-        ) from error
-    if width < 3:
-        raise CloudError("a vertex of less than three numbers; get a complete file")
-    columns = dict(zip("xyz", numbers.T[:3], strict=True))
-    if width >= 6 and numbers[:, 3:6].min() >= 0 and numbers[:, 3:6].max() <= 1:
-        colours = np.round(255 * numbers[:, 3:6]).astype(np.uint8).T
-        columns |= dict(zip(("red", "green", "blue"), colours, strict=True))
-    fans = [(face[0], *pair) for face in corners for pair in pairwise(face[1:])]
-    faces = np.array(fans, np.int64).reshape(-1, 3)
-    faces = np.where(faces < 0, faces + len(rows), faces - 1)  # backwards from the end, or from 1
-    return _mesh("OBJ", columns, faces)
+    return _mesh("OBJ", *obj_mesh(data))
 
 
 def read_off(data: Data) -> Cloud:
-    """The vertices of an OFF, and its faces as triangles.
+    """The vertices of an OFF, with their colours, and its faces as triangles.
 
     Raises:
-        CloudError: If there are none, or the file is damaged.
+        CloudError: As `off_mesh`.
     """
-    mesh = _loaded(data, "off")
-    return _mesh("OFF", dict(zip("xyz", mesh.vertices.T, strict=True)), mesh.faces)
+    return _mesh("OFF", *off_mesh(data))
+
+
+def obj_mesh(data: Data) -> Mesh:
+    """The mesh of an OBJ, of all its objects.
+
+    Raises:
+        CloudError: If it has no vertices, is damaged, or a face has a corner that is none.
+    """
+    vertices: list[bytes] = []
+    faces: list[bytes] = []
+    so_far: list[int] = []
+    for line in _lines(data):
+        if line[:2] in (b"v ", b"v\t"):
+            vertices.append(line[2:])
+        elif line[:2] in (b"f ", b"f\t"):
+            faces.append(line[2:])
+            so_far.append(len(vertices))
+    numbers = _numbers(vertices)
+    sizes = np.array([len(face.split()) for face in faces], np.int64)
+    corners = _integers(re.sub(rb"(?<=\d)/\S*", b"", b" ".join(faces)).split())
+    before = np.repeat(np.array(so_far, np.int64), sizes)
+    corners = np.where(corners < 0, before + corners, corners - 1)  # back from the face, or from 1
+    return numbers, _fans(corners, sizes, len(numbers))
+
+
+def off_mesh(data: Data) -> Mesh:
+    """The mesh of an OFF in text, without normals and texture coordinates.
+
+    Raises:
+        CloudError: If it has no vertices, is damaged, or a face has a corner that is none.
+    """
+    lines = _lines(data)
+    head = re.match(rb"((?:ST|C|N)*)(4?n?)OFF( BINARY)?", lines[0]) if lines else None
+    if head is None:
+        raise CloudError(f"damaged, or no OFF (it does not begin with OFF); {_GET}")
+    if head[2] or head[3]:
+        raise CloudError("an OFF in binary or of four dimensions; save it as plain OFF")
+    try:
+        counts, *lines = filter(None, [lines[0][head.end() :].strip(), *lines[1:]])
+        count, face_count = map(int, counts.split()[:2])
+    except ValueError as error:
+        raise CloudError(f"damaged, or no OFF (it tells no counts); {_GET}") from error
+    stop = count + face_count
+    faces = lines[count:stop]
+    sizes = _integers(line.split(None, 1)[0] for line in faces)
+    ends = (sizes + 1).tolist()
+    corners = _integers(
+        corner for line, end in zip(faces, ends, strict=True) for corner in line.split()[1:end]
+    )
+    if not 0 <= count <= stop <= len(lines) or len(corners) != sizes.sum():
+        raise CloudError(f"damaged, or no OFF (less in it than its counts tell); {_GET}")
+    numbers = _numbers(lines[:count])
+    first = 6 if b"N" in head[1] else 3
+    last = numbers.shape[1] - (2 if b"ST" in head[1] else 0)
+    return numbers[:, [0, 1, 2, *range(first, last)]], _fans(corners, sizes, count)
 
 
 def read_stl(data: Data) -> Cloud:
@@ -76,14 +106,21 @@ def read_stl(data: Data) -> Cloud:
     Raises:
         CloudError: If there are none, or the file is damaged.
     """
-    mesh = _loaded(data, "stl")
+    import trimesh  # takes long, and few need it
+
+    try:
+        mesh = trimesh.load_mesh(stream_of(data), file_type="stl", process=False)
+    except (ValueError, LookupError, TypeError) as error:  # what damaged files raise in trimesh
+        raise CloudError(f"damaged, or no STL ({error}); {_GET}") from error
+    if not len(mesh.vertices):
+        raise CloudError(f"no vertices in it; {_GET}")
     _, first, place = np.unique(mesh.vertices, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     vertices = mesh.vertices[first[order]]
     faces = rank[place.reshape(-1)][mesh.faces]
-    return _mesh("STL", dict(zip("xyz", vertices.T, strict=True)), faces)
+    return _mesh("STL", vertices, faces)
 
 
 def read_e57(path: Path) -> Cloud:
@@ -133,23 +170,77 @@ def _scan(file: Any, number: int) -> NDArray[Any]:
     return _rows(columns | {"scan": np.full(count, number, np.int32)})
 
 
-def _loaded(data: Data, kind: str) -> "trimesh.Trimesh":
-    import trimesh  # takes long, and few need it
+def _lines(data: Data) -> list[bytes]:
+    """The lines of a text, without comments and blank ones; a backslash joins two."""
+    text = re.sub(rb"#[^\r\n]*", b"", data[:].removeprefix(BOM_UTF8))
+    text = re.sub(rb"\\\r?\n", b" ", text)
+    return [line for line in map(bytes.strip, text.splitlines()) if line]
 
-    try:
-        mesh = trimesh.load_mesh(stream_of(data), file_type=kind, process=False)
-    except (ValueError, LookupError, TypeError) as error:  # what damaged files raise in trimesh
-        raise CloudError(f"damaged, or no {kind.upper()} ({error}); {_GET}") from error
-    if not len(mesh.vertices):
+
+def _numbers(vertices: list[bytes]) -> NDArray[np.float64]:
+    """All that vertices have; x y z and NaN where some have more than others."""
+    if not vertices:
         raise CloudError(f"no vertices in it; {_GET}")
-    return mesh
+    widths = {len(vertex.split()) for vertex in vertices}
+    if min(widths) < 3:
+        raise CloudError(f"a vertex of less than three numbers; {_GET}")
+    width = 3 if len(widths) > 1 else min(widths)
+    try:
+        numbers = np.loadtxt(vertices, usecols=range(width), ndmin=2)
+    except ValueError as error:
+        raise CloudError(f"a vertex that is no row of numbers ({error}); {_GET}") from error
+    return np.insert(numbers, 3, np.nan, axis=1) if len(widths) > 1 else numbers
 
 
-def _mesh(kind: str, columns: dict[str, NDArray[Any]], faces: NDArray[np.int64]) -> Cloud:
-    if faces.size and not 0 <= faces.min() <= faces.max() < len(columns["x"]):
+def _integers(words: Iterable[bytes]) -> NDArray[np.int64]:
+    try:
+        return np.fromiter(map(int, words), np.int64)
+    except (ValueError, OverflowError) as error:
+        raise CloudError(f"a face that is no row of numbers ({error}); {_GET}") from error
+
+
+def _fans(corners: NDArray[np.int64], sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The triangles of faces around their first corners.
+
+    Args:
+        corners: Of all faces, one after the other.
+        sizes: How many corners each has.
+        count: Of vertices.
+
+    Raises:
+        CloudError: If a corner is no vertex.
+    """
+    if corners.size and not 0 <= corners.min() <= corners.max() < count:
         raise CloudError(f"a face has a corner that is no vertex; {_GET}")
-    losses = f"{kind} becomes PLY: vertices, colours and triangles, without the rest"
-    return _cloud(_rows(columns), faces, losses)
+    triangles = np.maximum(sizes - 2, 0)
+    first = np.repeat(np.cumsum(sizes) - sizes, triangles)
+    step = np.arange(len(first)) - np.repeat(np.cumsum(triangles) - triangles, triangles)
+    return corners[np.column_stack([first, first + step + 1, first + step + 2])]
+
+
+def _colours(numbers: NDArray[np.float64]) -> dict[str, NDArray[np.uint8]]:
+    """Columns of colours of 0 to 1, or integers to 255, with or without alpha; none of others."""
+    if numbers.shape[1] not in (3, 4) or not 0 <= numbers.min() <= numbers.max() <= 255:
+        return {}
+    if numbers.max() <= 1:
+        numbers = np.round(255 * numbers)
+    elif np.any(numbers % 1):
+        return {}
+    return dict(zip(("red", "green", "blue", "alpha"), numbers.astype(np.uint8).T, strict=False))
+
+
+def _mesh(kind: str, numbers: NDArray[np.float64], faces: NDArray[np.int64]) -> Cloud:
+    """The cloud of vertices that have x y z and, maybe, a colour."""
+    colours = _colours(numbers[:, 3:])
+    kept = "vertices" + (" with colours" if colours else "")
+    kept += " and triangles" if len(faces) else ""
+    losses = f"{kind} becomes PLY: {kept}, without the rest"
+    if numbers.shape[1] > 3 and not colours:
+        losses += (
+            "; numbers after x y z are lost, since not all vertices have a colour there, "
+            "r g b of 0 to 1 or integers of 0 to 255"
+        )
+    return _cloud(_rows(dict(zip("xyz", numbers.T[:3], strict=True)) | colours), faces, losses)
 
 
 def _rows(columns: dict[str, NDArray[Any]]) -> NDArray[Any]:

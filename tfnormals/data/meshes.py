@@ -4,12 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import trimesh
+from numpy.typing import NDArray
 
-from ..errors import DataError
+from ..clouds.converted import obj_mesh, off_mesh
+from ..clouds.data import read_data
+from ..errors import CloudError, DataError
 from .surfaces import Surface, closed_surface
 
 SUFFIXES = frozenset({".ply", ".obj", ".off", ".stl"})
+_OWN = {".obj": obj_mesh, ".off": off_mesh}
+"""trimesh misreads relative corners of OBJ and refuses OFF with faces of many sizes."""
 
 
 def find_meshes(folder: Path) -> list[Path]:
@@ -30,13 +36,23 @@ def load_surface(path: Path) -> Surface:
         DataError: If the file cannot be read or its mesh is not a closed surface.
     """
     try:
-        mesh = trimesh.load_mesh(path, process=False)
+        vertices, faces = _mesh(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except CloudError as error:
+        raise DataError(f"{path}: {error}") from error
     except (ValueError, LookupError, TypeError) as error:  # what damaged files raise in trimesh
         raise DataError(f"{path}: damaged or not a mesh ({error})") from error
-    surface = closed_surface(str(path), mesh.vertices, mesh.faces)
+    surface = closed_surface(str(path), vertices, faces)
     return replace(surface, name=path.stem)
+
+
+def _mesh(path: Path) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
+    if reader := _OWN.get(path.suffix.lower()):
+        numbers, faces = reader(read_data(path))
+        return numbers[:, :3], faces
+    mesh = trimesh.load_mesh(path, process=False)
+    return mesh.vertices, mesh.faces
 
 
 def load_surfaces(
