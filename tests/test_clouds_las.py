@@ -107,6 +107,20 @@ def test_normals_are_replaced_where_they_stand(kind):
     assert after.nx.dtype == np.float32
 
 
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_normals_of_cloudcompare_keep_their_names(kind):
+    names = ["NormalX", "NormalY", "NormalZ"]
+    data = las(7, laz=True, extra=[("height", "f8"), *((name, kind) for name in names)])
+
+    once = with_normals(data)
+
+    order = ["height", *names, "normal_confidence"]
+    assert list(parsed_las(once).point_format.extra_dimension_names) == order
+    np.testing.assert_array_equal(parsed_las(once).height, parsed_las(data).height)
+    np.testing.assert_array_equal(read(once).normals, normal_columns(40)[:, :3])
+    assert with_normals(once) == once
+
+
 def test_normals_go_in_and_out():
     once = with_normals(las(2, laz=True))
     np.testing.assert_array_equal(read(once).normals, normal_columns(40)[:, :3])

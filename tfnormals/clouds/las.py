@@ -13,9 +13,15 @@ from numpy.typing import NDArray
 
 from ..errors import CloudError
 from ..storage import pieces, room
-from .cloud import NORMAL_COLUMNS, Cloud
+from .cloud import Cloud
 from .data import Data
-from .las_extra import Dimension, extra_dimensions, with_description, with_floats
+from .las_extra import (
+    Dimension,
+    extra_dimensions,
+    normal_names,
+    with_description,
+    with_floats,
+)
 from .las_header import (
     GET,
     LATE_RECORD,
@@ -42,7 +48,7 @@ class LasContent:
         header: What stands before its points.
         points: `(n,)` structured: the points as they stand, extra dimensions included.
         tail: What stands behind them, and where.
-        columns: nx ny nz normal_confidence, `(n, 4)`, to be added, or None.
+        columns: Normals and confidence, `(n, 4)`, to be added, or None.
     """
 
     format: ClassVar[str] = "LAS"
@@ -65,7 +71,7 @@ class LasContent:
         return table_of(numbers, len(self.points))
 
     def with_normals(self, columns: NDArray[np.float32]) -> "LasContent":
-        """The file with extra dimensions nx ny nz normal_confidence, from `(n, 4)`."""
+        """The file with extra dimensions of these ``normal_names``, from `(n, 4)`."""
         return replace(self, columns=columns)
 
     def chunks(self) -> Iterator[bytes]:
@@ -73,8 +79,12 @@ class LasContent:
         if self.columns is None:
             yield self.data[:]
             return
-        dimensions = with_floats(extra_dimensions(self.header), NORMAL_COLUMNS)
+        dimensions = with_floats(extra_dimensions(self.header), self._names)
         yield from self._file(with_description(self.header, dimensions), self.columns)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return normal_names(extra_dimensions(self.header))
 
     def _file(self, header: LasHeader, columns: NDArray[np.float32]) -> Iterator[bytes]:
         """The file under a header that describes points with normals."""
@@ -84,9 +94,10 @@ class LasContent:
         yield self.tail[0]
 
     def _rows(self, columns: NDArray[np.float32]) -> Iterator[bytes]:
+        names = self._names
         for part in pieces(len(columns)):
             rows = BinaryTable(self.points[part])
-            yield from rows.with_columns(NORMAL_COLUMNS, columns[part]).chunks()
+            yield from rows.with_columns(names, columns[part]).chunks()
 
     def _shifted(self, header: LasHeader, end: int) -> LasHeader:
         """The header of a file whose points end elsewhere, so that what follows moved."""
@@ -157,8 +168,9 @@ def _dtype(header: LasHeader, dimensions: Sequence[Dimension]) -> np.dtype[Any]:
     """What a point looks like: its coordinates, the rest of its format, and extra dimensions."""
     fields: dict[str, object] = dict.fromkeys("XYZ", "<i4")
     fields["rest"] = f"V{header.base_size - 12}"
+    names = normal_names(dimensions)
     for place, dimension in enumerate(dimensions):
-        normal = dimension.name in NORMAL_COLUMNS and dimension.name not in fields
+        normal = dimension.name in names and dimension.name not in fields
         fields[dimension.name if normal else f"extra {place}"] = dimension.dtype
     return np.dtype({"names": list(fields), "formats": list(fields.values())})
 
@@ -173,7 +185,7 @@ def _plain_points(data: Data, header: LasHeader, dtype: np.dtype[Any]) -> NDArra
 def _normals(points: NDArray[Any], dimensions: Sequence[Dimension]) -> NDArray[np.float64] | None:
     """The normals the file has, if they are plain numbers."""
     found = {dimension.name: dimension for dimension in reversed(dimensions)}
-    axes = [found[name] for name in NORMAL_COLUMNS[:3] if name in found]
+    axes = [found[name] for name in normal_names(dimensions)[:3] if name in found]
     if len(axes) < 3 or any(axis.dtype.kind == "V" for axis in axes):
         return None
     return np.column_stack([axis.values(points[axis.name]) for axis in axes])

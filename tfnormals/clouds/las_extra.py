@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CloudError
+from .cloud import NORMAL_COLUMNS
 from .las_header import LasHeader, new_record
 from .table import as_float64
 
@@ -18,12 +19,9 @@ _RAW = 0  # bytes of which nothing is known; options tell how many
 _FLOAT32 = 9
 _HAS_SCALE, _HAS_OFFSET = 1 << 3, 1 << 4
 _KEY = (b"LASF_Spec", 4)
-_MEANINGS = {
-    "nx": "unit normal",
-    "ny": "unit normal",
-    "nz": "unit normal",
-    "normal_confidence": "0 guess to 1 sure",
-}
+_OTHER_NAMES = ("NormalX", "NormalY", "NormalZ")  # of CloudCompare and PDAL
+_MEANINGS = dict.fromkeys((*NORMAL_COLUMNS[:3], *_OTHER_NAMES), "unit normal")
+_MEANINGS["normal_confidence"] = "0 guess to 1 sure"
 
 
 class Dimension(NamedTuple):
@@ -66,6 +64,12 @@ def extra_dimensions(header: LasHeader) -> list[Dimension]:
         dimensions.append(_dimension(_described(f"unknown_{described}", kind)))
         described += _size(kind)
     return dimensions
+
+
+def normal_names(dimensions: Sequence[Dimension]) -> tuple[str, ...]:
+    """What normals and confidence are called in a file: as CloudCompare does, if it has that."""
+    others = {dimension.name for dimension in dimensions} >= set(_OTHER_NAMES)
+    return (*_OTHER_NAMES, NORMAL_COLUMNS[3]) if others else NORMAL_COLUMNS
 
 
 def with_floats(dimensions: Sequence[Dimension], names: Sequence[str]) -> list[Dimension]:
