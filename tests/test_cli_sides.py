@@ -188,10 +188,19 @@ def test_columns_without_any_sensor_are_refused(predict, capsys):
 
 def test_a_sensor_position_that_is_no_number_is_refused(predict, capsys):
     lines = csv(sheet()[0]).splitlines()
-    lines[4] = lines[4].rpartition(b",")[0] + b","
+    lines[4] = lines[4].rpartition(b",")[0] + b",lost"
 
     assert predict("a.csv", b"\n".join(lines), "--sensor-columns", *SENSOR) == 1
-    assert "a.csv: line 5: sz is '', not a number" in capsys.readouterr().err
+    assert "a.csv: line 5: sz is 'lost', not a number" in capsys.readouterr().err
+
+
+def test_an_empty_sensor_position_is_unknown(predict, capsys):
+    lines = csv(sheet()[0]).splitlines()
+    lines[4] = lines[4].rpartition(b",")[0] + b","
+
+    predict("a.csv", b"\n".join(lines), "--sensor-columns", *SENSOR)
+
+    assert "1 without a sensor, their side is a guess" in capsys.readouterr().err
 
 
 def test_sensor_columns_are_not_for_contours(predict, capsys):
