@@ -27,7 +27,7 @@ from tfnormals.network import TensorFramesPointNet, measured_levels
 from tfnormals.pretrained import DEFAULT_MODEL, load_model
 from tfnormals.tensorframes import EdgeLayer
 from tfnormals.tensorframes.loops import place_of_loops
-from tfnormals.training import Clouds, normal_losses, on_device
+from tfnormals.training import POINT_LIMIT, Clouds, limit_gradients, normal_losses, on_device
 
 
 def main() -> None:
@@ -87,6 +87,7 @@ def _step(network: TensorFramesPointNet, levels: list[Level]) -> Callable[[], No
             found = trained(batch.levels)
         turns = trained.voted(found, batch.levels)
         losses = normal_losses(turns, found.side, batch.normals, batch.side_weight, clouds)
+        limit_gradients(found, turns, POINT_LIMIT / count)
         losses["loss"].backward()
 
     return step

@@ -121,6 +121,16 @@ def test_normals_of_cloudcompare_keep_their_names(kind):
     assert with_normals(once) == once
 
 
+def test_where_a_file_has_both_names_ours_are_replaced():
+    extra = [(name, "f4") for name in ("NormalX", "NormalY", "NormalZ", "nx", "ny", "nz")]
+    data = las(2, extra=extra)
+
+    after = parsed_las(with_normals(data))
+
+    np.testing.assert_array_equal(after.nx, normal_columns(40)[:, 0])
+    np.testing.assert_array_equal(after.NormalX, parsed_las(data).NormalX)
+
+
 def test_normals_go_in_and_out():
     once = with_normals(las(2, laz=True))
     np.testing.assert_array_equal(read(once).normals, normal_columns(40)[:, :3])

@@ -209,6 +209,14 @@ def test_overwritten_file_keeps_its_permissions(cloud, tmp_path):
     assert target.stat().st_mode & 0o777 == 0o604
 
 
+def test_link_to_itself_is_refused(cloud, tmp_path):
+    path = tmp_path / "loop.ply"
+    path.symlink_to(path)
+
+    with pytest.raises(CloudError, match=r"loop\.ply: a circular link; remove it"):
+        write_cloud(cloud, path, overwrite=True)
+
+
 def test_link_is_written_through(cloud, tmp_path):
     (tmp_path / "link.ply").symlink_to(tmp_path / "real.ply")
     write_cloud(cloud, tmp_path / "link.ply")

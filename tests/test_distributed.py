@@ -152,7 +152,7 @@ def test_a_killed_run_leaves_no_process(tmp_path):
     run = tmp_path / "run"
     command = [sys.executable, str(SCRIPT), "train", *map(str, NEW[:-6]), "--out", str(run)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as trainer:
-        until(lambda: (run / training.METRICS).exists())
+        assert soon((run / training.METRICS).exists)
         trainer.kill()
 
     def nobody_left():
@@ -162,12 +162,12 @@ def test_a_killed_run_leaves_no_process(tmp_path):
             return True
         return False
 
-    until(nobody_left)
+    assert soon(nobody_left)
 
 
-def until(done, seconds=60):
-    """Waits for what should soon be so."""
+def soon(so, seconds=60):
+    """Whether something becomes so in time."""
     end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end
+    while not so() and time.monotonic() < end:
         time.sleep(0.1)
+    return so()

@@ -167,12 +167,11 @@ def estimate(
     else:
         if whole is not None:
             whole = whole._replace(positions=whole.positions / unit_length)
-        try:
-            found = _surface(used, _placed(network, dtype, device), orient, whole, on_progress)
-        except torch.cuda.OutOfMemoryError:  # whose memory is free once this block is left
-            moved = True
-        if moved:
-            found = _surface(used, _placed(network, dtype, "cpu"), orient, whole, on_progress)
+
+        def surface(place: str | torch.device) -> _Found:
+            return _surface(used, _placed(network, dtype, place), orient, whole, on_progress)
+
+        found, moved = _with_room(surface, device)
     unit, sure, cosine, symmetric, planar = found
     if orient == "none":
         sure = np.ones(len(unit))
@@ -196,6 +195,17 @@ def _finite_rows(points: Array) -> "slice | NDArray[np.bool_]":
     """The rows without NaN and infinities, most often all of them."""
     finite = np.isfinite(points)
     return slice(None) if finite.all() else np.asarray(finite.all(1))
+
+
+def _with_room(
+    find: "Callable[[str | torch.device], _Found]", device: str | torch.device
+) -> "tuple[_Found, bool]":
+    """What is found on a device, or on the CPU if a GPU has no room for it; and whether so."""
+    try:
+        return find(device), False
+    except torch.cuda.OutOfMemoryError:  # whose memory is free once this block is left
+        pass
+    return find("cpu"), True
 
 
 class _Found(NamedTuple):

@@ -7,7 +7,8 @@ import numpy as np
 from numba import cuda, float32, int32
 from torch import Tensor
 
-from .tensorframes.gpu_loops import kernel_of, run
+from .tensorframes.gpu_loops import run
+from .tensorframes.loops import kept_on_disk
 
 TEAM = 256
 """Threads for each block of points, a power of two; NOT measured."""
@@ -39,7 +40,7 @@ def sample_in_teams(
 
 @cache
 def _kernel() -> Any:
-    return kernel_of(_sample)
+    return kept_on_disk(cuda.jit, _sample)
 
 
 def _sample(given: tuple[Any, ...], filled: tuple[Any, ...]) -> None:

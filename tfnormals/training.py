@@ -138,29 +138,32 @@ class Trainer:
 
         A ``KeyboardInterrupt`` saves the state first, unless weights are just being changed.
         """
-        saved = start = time.monotonic()
         try:
-            for batch in self._upcoming():
-                losses = self._learn(batch)
-                self.step += 1
-                self.seconds += self.team.agreed(time.monotonic() - start)
-                start = time.monotonic()
-                if self.team.leads:  # the others wait for it in the next step
-                    self._update_average()
-                    due = self.step % self.config.validate_every == 0 or self.done >= 1
-                    validation = self._validate() if due else {}
-                    self._log(losses, validation)
-                    self.step_is_whole = True
-                    on_progress(Progress(self.step, self.done, losses, validation))
-                    if due or start - saved > SAVE_SECONDS:
-                        self._save(validation)
-                        saved = start
-                if self.done >= 1:
-                    return
+            self._train(on_progress)
         except KeyboardInterrupt:
             if self.step_is_whole:
                 self._save({})
             raise
+
+    def _train(self, on_progress: Callable[[Progress], None]) -> None:
+        saved = start = time.monotonic()
+        for batch in self._upcoming():
+            losses = self._learn(batch)
+            self.step += 1
+            self.seconds += self.team.agreed(time.monotonic() - start)
+            start = time.monotonic()
+            if self.team.leads:  # the others wait for it in the next step
+                self._update_average()
+                due = self.step % self.config.validate_every == 0 or self.done >= 1
+                validation = self._validate() if due else {}
+                self._log(losses, validation)
+                self.step_is_whole = True
+                on_progress(Progress(self.step, self.done, losses, validation))
+                if due or start - saved > SAVE_SECONDS:
+                    self._save(validation)
+                    saved = start
+            if self.done >= 1:
+                return
 
     def _upcoming(self) -> Iterator[Batch]:
         if self.done >= 1:

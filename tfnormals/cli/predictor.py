@@ -16,7 +16,7 @@ from ..errors import CloudError, DataError, OutputExistsError
 from .options import usable_device
 from .outcome import Outcome, Report
 from .sides import Side, SideOptions
-from .targets import STREAM, Job, check_link
+from .targets import STREAM, Job
 from .tiles import Tiles
 
 if TYPE_CHECKING:
@@ -61,10 +61,14 @@ class Predictor:
     """Of the surface that the clouds are parts of."""
 
     @cached_property
-    def _network(self) -> "TensorFramesPointNet":
+    def _loaded(self) -> "TensorFramesPointNet":
         from ..pretrained import load_model
 
-        return load_model(self.model).to(self._place)
+        return load_model(self.model)
+
+    @cached_property
+    def _network(self) -> "TensorFramesPointNet":
+        return self._loaded.to(self._place)
 
     @cached_property
     def _place(self) -> "torch.device":
@@ -95,9 +99,9 @@ class Predictor:
         Raises:
             ModelError: If the model is unknown or damaged.
         """
-        from ..pretrained import load_model, model_path
+        from ..pretrained import model_path
 
-        load_model(self.model)  # checks it; a client of a cluster may have no such device
+        _ = self._loaded  # checks it; a client of a cluster may have no such device
         weights = sha256(model_path(self.model).read_bytes()).hexdigest()
         parts = self.tiles.digest if self.tiles else None
         told = json.dumps([__version__, weights, self.sides, self.file_format, parts])
@@ -148,7 +152,6 @@ class Predictor:
         if job.target == STREAM:
             _binary(sys.stdout, job.target_name)
         else:
-            check_link(job.target)
             check_target(cloud, job.target, overwrite=self.overwrite)
         return cloud, self.side(job, cloud)
 

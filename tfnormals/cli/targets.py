@@ -99,16 +99,6 @@ def check_free(targets: Sequence[Path]) -> None:
         raise OutputExistsError(f"{existing[0]}: exists already{told}; --overwrite replaces it")
 
 
-def check_link(target: Path) -> None:
-    """Refuses a link that leads nowhere but to itself.
-
-    Raises:
-        CloudError: If it is one.
-    """
-    if Path(os.path.realpath(target)).is_symlink():
-        raise CloudError(f"{target}: a circular link; remove it, or choose another --output")
-
-
 def check_new_file(path: Path, suffix: str, option: str, *, overwrite: bool) -> None:
     """Refuses a file that could not be written; call it before long work.
 

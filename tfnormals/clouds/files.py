@@ -93,6 +93,8 @@ def check_target(cloud: Cloud, target: str | Path, *, overwrite: bool = False) -
     path = Path(target)
     own = cloud.content.format
     with _named(str(target)):
+        if Path(os.path.realpath(path)).is_symlink():
+            raise CloudError("a circular link; remove it, or name another file")
         if path.exists() and not path.is_file():
             raise CloudError("not a file; name a new one")
         if FORMATS.get(path.suffix.lower()) != own:

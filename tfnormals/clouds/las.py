@@ -20,7 +20,7 @@ from .las_extra import (
     extra_dimensions,
     normal_names,
     with_description,
-    with_floats,
+    with_normals,
 )
 from .las_header import (
     GET,
@@ -79,12 +79,8 @@ class LasContent:
         if self.columns is None:
             yield self.data[:]
             return
-        dimensions = with_floats(extra_dimensions(self.header), self._names)
+        dimensions = with_normals(extra_dimensions(self.header))
         yield from self._file(with_description(self.header, dimensions), self.columns)
-
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return normal_names(extra_dimensions(self.header))
 
     def _file(self, header: LasHeader, columns: NDArray[np.float32]) -> Iterator[bytes]:
         """The file under a header that describes points with normals."""
@@ -94,7 +90,7 @@ class LasContent:
         yield self.tail[0]
 
     def _rows(self, columns: NDArray[np.float32]) -> Iterator[bytes]:
-        names = self._names
+        names = normal_names(extra_dimensions(self.header))
         for part in pieces(len(columns)):
             rows = BinaryTable(self.points[part])
             yield from rows.with_columns(names, columns[part]).chunks()

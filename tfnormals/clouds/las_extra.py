@@ -67,13 +67,15 @@ def extra_dimensions(header: LasHeader) -> list[Dimension]:
 
 
 def normal_names(dimensions: Sequence[Dimension]) -> tuple[str, ...]:
-    """What normals and confidence are called in a file: as CloudCompare does, if it has that."""
-    others = {dimension.name for dimension in dimensions} >= set(_OTHER_NAMES)
+    """What normals and confidence are called in a file: as in CloudCompare, if only so before."""
+    found = {dimension.name for dimension in dimensions}
+    others = found >= set(_OTHER_NAMES) and not found >= set(NORMAL_COLUMNS[:3])
     return (*_OTHER_NAMES, NORMAL_COLUMNS[3]) if others else NORMAL_COLUMNS
 
 
-def with_floats(dimensions: Sequence[Dimension], names: Sequence[str]) -> list[Dimension]:
-    """The dimensions with float32 ones, replaced where they stand or else appended."""
+def with_normals(dimensions: Sequence[Dimension]) -> list[Dimension]:
+    """The dimensions with float32 ones for normals, replaced where they stand or else appended."""
+    names = normal_names(dimensions)
     floats = {name: _dimension(_described(name, _FLOAT32)) for name in names}
     replaced = [floats.pop(dimension.name, dimension) for dimension in dimensions]
     return [*replaced, *floats.values()]

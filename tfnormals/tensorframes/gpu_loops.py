@@ -13,6 +13,8 @@ import torch
 from numba import cuda
 from torch import Tensor
 
+from .loops import kept_on_disk
+
 THREADS = 64
 """In a block, which one processor runs: few, so that small clouds keep many busy; NOT measured."""
 
@@ -53,14 +55,6 @@ def run(
         kernel[blocks, threads, _stream(device)](*sizes, read, into)
 
 
-def kernel_of(function: Callable[..., None]) -> Any:
-    """A kernel, compiled when it is first run; kept on disk where there is a folder for it."""
-    try:
-        return cuda.jit(cache=True)(function)  # type: ignore[no-untyped-call]
-    except RuntimeError:
-        return cuda.jit()(function)  # type: ignore[no-untyped-call]
-
-
 def _shared(tensor: Tensor) -> Any:
     """The memory of a tensor, as numba knows it."""
     return cuda.as_cuda_array(tensor.detach())  # type: ignore[no-untyped-call]
@@ -83,7 +77,7 @@ def _kernel(loop: Callable[..., None]) -> Any:
     known = {**globals(), "loop": loop}
     own = FunctionType(_each_point.__code__, known, loop.__name__)
     own.__qualname__ = f"{loop.__module__}.{loop.__name__}"
-    return kernel_of(own)
+    return kept_on_disk(cuda.jit, own)
 
 
 def _each_point(count: int, given: tuple[Any, ...], filled: tuple[Any, ...]) -> None:

@@ -50,10 +50,15 @@ def compiled(function: _Function) -> _Function:
         "error_model": "numpy",  # a division by zero is infinite or NaN, as in the tensors
         "fastmath": {"contract", "reassoc", "nsz", "arcp"},
     }
+    return cast(_Function, kept_on_disk(numba.njit, function, **options))
+
+
+def kept_on_disk(jit: Callable[..., Any], function: Callable[..., Any], **options: Any) -> Any:
+    """The function, compiled by numba, whose machine code is kept where there is a folder."""
     try:
-        return cast(_Function, numba.njit(cache=True, **options)(function))
-    except RuntimeError:  # no folder for the cache
-        return cast(_Function, numba.njit(**options)(function))
+        return jit(cache=True, **options)(function)
+    except RuntimeError:
+        return jit(**options)(function)
 
 
 def compilable(tensor: Tensor) -> bool:
